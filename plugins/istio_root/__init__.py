@@ -1,0 +1,1 @@
+"""kubectl istio-root: which CA signs here, and until when."""

@@ -1,0 +1,33 @@
+"""What goes wrong is raised where it is known, and spoken in one place: `cli.run`."""
+
+
+class ToolError(Exception):
+    """One line that says what and where, and a hint that says what to do next.
+
+    Neither may ever hold the body of a Secret: both are printed.
+    """
+
+    status = 3  # unknown: the question could not be answered
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(ToolError):
+    """The command line asks for what cannot be: nothing was read."""
+
+    status = 64  # EX_USAGE of sysexits.h, as istioctl has it
+
+
+class Unseen(ToolError):
+    """One question to a source stayed without an answer; others may still have one."""
+
+
+class NotAllowed(Unseen):
+    """The API server answered 403: the message names verb, resource and namespace."""
+
+
+class Unreachable(Unseen):
+    """No answer came at all: refused, reset, cut, timed out."""

@@ -1,0 +1,161 @@
+"""One Kubernetes object, where it stands, and which of its fields are read at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Ref:
+    """Where a fact stands: an object, and the data key inside it. Cluster-scoped objects have no namespace."""
+
+    kind: str
+    namespace: str
+    name: str
+    part: str = ""
+
+    def at(self, part: str) -> Ref:
+        return replace(self, part=part)
+
+    def __str__(self) -> str:
+        place = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return f"{self.kind} {place} [{self.part}]" if self.part else f"{self.kind} {place}"
+
+
+@dataclass(frozen=True, slots=True)
+class KubeObject:
+    """An object as Kubernetes gives it, cut down to the fields that its `Kind` declares.
+
+    The body of a Secret may hold a private key: it is never printed, so it is left out of the repr.
+    """
+
+    ref: Ref
+    body: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return self.body["metadata"].get("labels") or {}
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        return self.body["metadata"].get("annotations") or {}
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """An object (or a file) that is there and could not be read."""
+
+    ref: Ref
+    why: str
+
+
+# The fields that are read, as types for msgspec: everything else of an object is dropped while it is decoded, and a
+# field of another type makes the object `Unread`. `null` and a missing field are alike (total=False).
+
+
+class Metadata(TypedDict, total=False):
+    name: str
+    namespace: str
+    creationTimestamp: str | None
+    labels: dict[str, str] | None
+    annotations: dict[str, str] | None
+
+
+class Secret(TypedDict, total=False):
+    metadata: Metadata
+    type: str
+    data: dict[str, str | None] | None
+
+
+class ConfigMap(TypedDict, total=False):
+    metadata: Metadata
+    data: dict[str, str | None] | None
+
+
+class TrustBundleSpec(TypedDict, total=False):
+    signerName: str
+    trustBundle: str
+
+
+class ClusterTrustBundle(TypedDict, total=False):
+    metadata: Metadata
+    spec: TrustBundleSpec
+
+
+class EnvVar(TypedDict, total=False):
+    name: str
+    value: str
+    valueFrom: dict[str, Any]
+
+
+class Container(TypedDict, total=False):
+    name: str
+    image: str
+    args: list[str] | None
+    env: list[EnvVar] | None
+
+
+class PodSpec(TypedDict, total=False):
+    containers: list[Container]
+
+
+class PodStatus(TypedDict, total=False):
+    phase: str
+    startTime: str
+
+
+class Pod(TypedDict, total=False):
+    metadata: Metadata
+    spec: PodSpec
+    status: PodStatus
+
+
+class PodTemplate(TypedDict, total=False):
+    metadata: Metadata
+    spec: PodSpec
+
+
+class DeploymentSpec(TypedDict, total=False):
+    template: PodTemplate
+
+
+class Deployment(TypedDict, total=False):
+    metadata: Metadata
+    spec: DeploymentSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How the API server calls a kind: `versions` are apiVersions, the preferred one first."""
+
+    name: str
+    plural: str
+    shape: type
+    versions: tuple[str, ...] = ("v1",)
+    namespaced: bool = True
+
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("Secret", "secrets", Secret),
+        Kind("ConfigMap", "configmaps", ConfigMap),
+        Kind("Pod", "pods", Pod),
+        Kind("Deployment", "deployments", Deployment, versions=("apps/v1",)),
+        Kind(
+            "ClusterTrustBundle",
+            "clustertrustbundles",
+            ClusterTrustBundle,
+            versions=(
+                "certificates.k8s.io/v1",
+                "certificates.k8s.io/v1beta1",
+                "certificates.k8s.io/v1alpha1",
+            ),
+            namespaced=False,
+        ),
+    )
+}

@@ -1,0 +1,60 @@
+"""The questions asked of a cluster, live (`cluster`) or recorded (`manifests`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime, timedelta
+
+    from meshtrust.objects import KubeObject, Ref, Unread
+
+
+class Source(Protocol):
+    """A place to read a mesh from. Both kinds give the same objects for the same mesh."""
+
+    @property
+    def recorded(self) -> bool:
+        """A recording cannot answer what only a live server knows: rights, clock, memory."""
+        ...
+
+    @property
+    def taken_at(self) -> datetime | None:
+        """When the recording was taken, where it knows that; None for a live cluster."""
+        ...
+
+    @property
+    def clock_skew(self) -> timedelta | None:
+        """How far the API server's clock is ahead of ours; None before the first answer, and in a recording."""
+        ...
+
+    @property
+    def unread(self) -> tuple[Unread, ...]:
+        """Files of a recording that could not be read."""
+        ...
+
+    @property
+    def exposed(self) -> tuple[Ref, ...]:
+        """Files of a recording that carry a private key outside the `data` of a Secret."""
+        ...
+
+    def objects(
+        self,
+        kind: str,
+        *,
+        namespace: str = "",
+        name: str = "",
+        labels: Mapping[str, str] | None = None,
+    ) -> Iterator[KubeObject | Unread]:
+        """Every object of one kind (a key of `objects.KINDS`), narrowed by what is given, each once.
+
+        An empty namespace means all namespaces. What does not exist, a kind that the server does not serve included,
+        gives nothing. Raises `NotAllowed` or `Unreachable` where the question was not answered, and that also in the
+        middle of a list.
+        """
+        ...
+
+    def holds(self, kind: str) -> bool:
+        """Say whether this source can know of a kind at all: a recording without any Secret does not know of them."""
+        ...
