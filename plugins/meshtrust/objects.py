@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - msgspec resolves the annotations of the shapes at run time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypedDict
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import Any, Required, TypedDict
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -41,6 +39,10 @@ class KubeObject:
         return self.body["metadata"].get("labels") or {}
 
     @property
+    def created(self) -> str:
+        return self.body["metadata"].get("creationTimestamp") or ""
+
+    @property
     def annotations(self) -> Mapping[str, str]:
         return self.body["metadata"].get("annotations") or {}
 
@@ -54,11 +56,11 @@ class Unread:
 
 
 # The fields that are read, as types for msgspec: everything else of an object is dropped while it is decoded, and a
-# field of another type makes the object `Unread`. `null` and a missing field are alike (total=False).
+# field of another type makes the object `Unread`. Only a name is asked for; anything else may be missing.
 
 
 class Metadata(TypedDict, total=False):
-    name: str
+    name: Required[str]
     namespace: str
     creationTimestamp: str | None
     labels: dict[str, str] | None
@@ -66,13 +68,13 @@ class Metadata(TypedDict, total=False):
 
 
 class Secret(TypedDict, total=False):
-    metadata: Metadata
+    metadata: Required[Metadata]
     type: str
     data: dict[str, str | None] | None
 
 
 class ConfigMap(TypedDict, total=False):
-    metadata: Metadata
+    metadata: Required[Metadata]
     data: dict[str, str | None] | None
 
 
@@ -82,7 +84,7 @@ class TrustBundleSpec(TypedDict, total=False):
 
 
 class ClusterTrustBundle(TypedDict, total=False):
-    metadata: Metadata
+    metadata: Required[Metadata]
     spec: TrustBundleSpec
 
 
@@ -103,19 +105,36 @@ class PodSpec(TypedDict, total=False):
     containers: list[Container]
 
 
+class Running(TypedDict, total=False):
+    startedAt: str
+
+
+class ContainerState(TypedDict, total=False):
+    running: Running | None
+
+
+class ContainerStatus(TypedDict, total=False):
+    name: str
+    state: ContainerState
+
+
 class PodStatus(TypedDict, total=False):
     phase: str
-    startTime: str
+    containerStatuses: list[ContainerStatus] | None
 
 
 class Pod(TypedDict, total=False):
-    metadata: Metadata
+    metadata: Required[Metadata]
     spec: PodSpec
     status: PodStatus
 
 
+class TemplateMetadata(TypedDict, total=False):
+    labels: dict[str, str] | None
+
+
 class PodTemplate(TypedDict, total=False):
-    metadata: Metadata
+    metadata: TemplateMetadata
     spec: PodSpec
 
 
@@ -124,7 +143,7 @@ class DeploymentSpec(TypedDict, total=False):
 
 
 class Deployment(TypedDict, total=False):
-    metadata: Metadata
+    metadata: Required[Metadata]
     spec: DeploymentSpec
 
 

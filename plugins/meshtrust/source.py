@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -9,6 +10,19 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from meshtrust.objects import KubeObject, Ref, Unread
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What to look at: empty means everywhere, every revision.
+
+    `namespace` narrows what is judged, never the search for the CA. `public` asks for no Secret at all.
+    """
+
+    istio_namespace: str = ""
+    revision: str = ""
+    namespace: str = ""
+    public: bool = False
 
 
 class Source(Protocol):

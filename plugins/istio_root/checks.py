@@ -1,0 +1,405 @@
+"""The rules for the CA itself: is it whole, is it valid, does it last, does everybody hold its root."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from meshtrust.certificates import Certificate, Kinship, chain, refusal
+from meshtrust.durations import spoken
+from meshtrust.findings import Level, Problem, Terms, Threshold, check
+from meshtrust.mesh import Anchor, Authority, Copy, Era, Kind, Mesh, Sight, names
+from meshtrust.objects import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+
+_CLOCK_TOLERANCE = timedelta(minutes=1)
+
+
+def path(authority: Authority) -> tuple[Certificate, ...]:
+    """From what signs up to its root; where nothing verifies, what signs alone."""
+    if authority.signer is None:
+        return ()
+    signer = authority.signer.certificate
+    return chain(signer, [a.certificate for a in authority.intermediates], authority.bundle) or (signer,)
+
+
+def signing_root(authority: Authority) -> Certificate | None:
+    """The root that every proxy must hold; of a CA that is not seen, no single one can be named."""
+    return path(authority)[-1] if authority.signer else None
+
+
+def stored(mesh: Mesh) -> Iterator[Authority]:
+    """The CAs whose Secrets this mesh should have."""
+    return (ca for ca in mesh.authorities if ca.kind in {Kind.SELF_SIGNED, Kind.PLUGGED_IN})
+
+
+def _signers(mesh: Mesh) -> Iterator[tuple[Authority, Anchor]]:
+    return ((authority, authority.signer) for authority in stored(mesh) if authority.signer)
+
+
+def _dates(certificate: Certificate, now: datetime) -> str:
+    if now < certificate.not_before:
+        return f"not valid yet, begins in {spoken(certificate.not_before - now)}"
+    return f"expired {spoken(now - certificate.not_after)} ago" if now > certificate.not_after else ""
+
+
+@check(
+    "ca-stored",
+    Level.CRITICAL,
+    says="the CA that signs stands in its Secret",
+    needs=(Sight.CA, Sight.SETTINGS),
+    hint="keep the control plane from restarting (scaling counts) until the Secret is back: it would make a new key",
+)
+def ca_stored(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
+    for authority in stored(mesh):
+        if authority.key_ref is None:
+            yield Problem(authority.ref, "it does not exist: the CA lives on in memory alone")
+
+
+@check(
+    "certificates-read",
+    Level.CRITICAL,
+    says="every block of every bundle is a certificate",
+    needs=(Sight.CA, Sight.COPIES, Sight.SERVING),
+    hint="openssl x509 -noout -text shows what the block is; Envoy refuses the whole bundle for one bad block",
+)
+def certificates_read(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
+    unused = {authority.ref for authority in mesh.unused}
+    for broken in mesh.broken:
+        if broken.ref.at("") not in unused:
+            yield Problem(broken.ref, broken.why)
+
+
+@check(
+    "signer-valid",
+    Level.CRITICAL,
+    says="what signs is valid now, up to its root",
+    needs=(Sight.CA,),
+    hint="every handshake fails: replace it in its Secret; a running istiod renews a root of its own within the hour",
+)
+def signer_valid(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
+    for authority in stored(mesh):
+        places = {anchor.certificate.fingerprint: anchor.ref for anchor in authority.anchors}
+        for link in path(authority):
+            if fault := _dates(link, terms.now):
+                yield Problem(places[link.fingerprint], fault, certificate=link)
+
+
+@check(
+    "root-lasts",
+    Level.WARNING,
+    says="every root stays valid long enough to move away from it",
+    needs=(),
+    hint="a root of istiod's own: see that its renewal is on; a plugged-in root: plan its successor now",
+)
+def root_lasts(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
+    for authority in mesh.authorities:
+        top = signing_root(authority)
+        for anchor in authority.anchors:
+            root = anchor.certificate
+            if authority.kind is Kind.PLUGGED_IN and anchor not in authority.roots:
+                continue
+            extra = top is not None and root != top
+            yield from _ends(anchor, terms, at_most=Level.WARNING if extra else Level.CRITICAL)
+
+
+@check(
+    "root-valid",
+    Level.CRITICAL,
+    says="every other root of the bundle is valid now",
+    needs=(),
+    hint="take it out of the bundle once no leaf of it is in use",
+)
+def root_valid(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
+    for authority in mesh.authorities:
+        above = path(authority)
+        for anchor in authority.roots:
+            fault = _dates(anchor.certificate, terms.now)
+            if fault and anchor.certificate not in above:
+                yield Problem(
+                    anchor.ref, fault, Level.WARNING if authority.signer else None, certificate=anchor.certificate
+                )
+
+
+@check(
+    "signer-lasts",
+    Level.WARNING,
+    says="what signs, and each certificate between it and its root, lasts long enough to be replaced",
+    needs=(Sight.CA,),
+    hint="issue its successor under the same root and put it into cacerts: istiod takes it over while it runs",
+)
+def signer_lasts(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
+    for authority in stored(mesh):
+        for anchor in authority.anchors:
+            if authority.kind is Kind.PLUGGED_IN and anchor not in authority.roots:
+                yield from _ends(anchor, terms, at_most=Level.CRITICAL)
+
+
+def _ends(anchor: Anchor, terms: Terms, *, at_most: Level) -> Iterator[Problem]:
+    """Judge how long a certificate lasts; one that is not valid now is another check's."""
+    certificate = anchor.certificate
+    if not certificate.valid_at(terms.now):
+        return
+    left = certificate.not_after - terms.now
+
+    def is_short(threshold: Threshold) -> bool:
+        return left < threshold.of(certificate)
+
+    level = Level.CRITICAL if is_short(terms.crit) else Level.WARNING if is_short(terms.warn) else Level.OK
+    if level is not Level.OK:
+        yield Problem(anchor.ref, f"{spoken(left)} left", min(level, at_most), certificate=certificate)
+
+
+@check(
+    "key-matches",
+    Level.CRITICAL,
+    says="the private key and the certificate that signs belong together",
+    needs=(Sight.CA,),
+    hint="put the pair back together: istiod keeps the old one in memory and fails at its next start",
+)
+def key_matches(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
+    for authority in stored(mesh):
+        if authority.key_ref and authority.key_fault:
+            yield Problem(authority.key_ref, authority.key_fault)
+
+
+@check(
+    "chain-verifies",
+    Level.CRITICAL,
+    says="what signs verifies up to a root of the bundle",
+    needs=(Sight.CA,),
+    hint="cert-chain.pem must hold each intermediate, root-cert.pem the root above them",
+)
+def chain_verifies(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
+    for authority, signer in _signers(mesh):
+        links = [anchor.certificate for anchor in authority.intermediates]
+        if not chain(signer.certificate, links, authority.bundle):
+            yield Problem(signer.ref, _broken_chain(signer.certificate, (*links, *authority.bundle)))
+
+
+def _broken_chain(signer: Certificate, above: Iterable[Certificate]) -> str:
+    """Name the nearest miss: an issuer of the right name that does not verify, else that there is none."""
+    for issuer in above:
+        if issuer.subject == signer.subject and issuer.subject_bytes == signer.issuer_bytes and signer.self_issued:
+            continue
+        if issuer.subject_bytes == signer.issuer_bytes:
+            return (
+                f"{issuer.subject} {issuer.short} does not verify it: {refusal(signer, issuer) or 'its own chain ends'}"
+            )
+    return "no certificate of its issuer stands above it"
+
+
+@check(
+    "ca-may-sign",
+    Level.CRITICAL,
+    says="what signs, and all above it, may sign (CA:TRUE, keyCertSign)",
+    needs=(Sight.CA,),
+    hint="RFC 5280 4.2.1.3 and 4.2.1.9; issue it again as a CA",
+)
+def ca_may_sign(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
+    for authority in stored(mesh):
+        for anchor in authority.anchors:
+            certificate = anchor.certificate
+            if not certificate.is_ca:
+                yield Problem(anchor.ref, "it is no CA (CA:TRUE is missing)", certificate=certificate)
+            elif certificate.can_sign is False:
+                yield Problem(anchor.ref, "its keyUsage lacks keyCertSign", certificate=certificate)
+            elif certificate.can_sign is None:
+                yield Problem(
+                    anchor.ref, "it has no keyUsage: strict peers refuse it", Level.WARNING, certificate=certificate
+                )
+
+
+@check(
+    "signature-strong",
+    Level.CRITICAL,
+    says="no signature is made with SHA-1 or MD5",
+    needs=(Sight.CA,),
+    hint="issue it again with SHA-256: Go (istiod, the agents, webhooks) refuses such a signature below a root",
+)
+def signature_strong(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
+    for authority in stored(mesh):
+        for anchor in authority.anchors:
+            certificate = anchor.certificate
+            if certificate.weakly_signed:
+                # Nobody verifies the signature of a trust anchor.
+                level = Level.WARNING if certificate.self_issued else None
+                yield Problem(anchor.ref, f"signed with {certificate.signature}", level, certificate=certificate)
+
+
+@check(
+    "crl-current",
+    Level.CRITICAL,
+    says="the CA's revocation list is not past its next update",
+    needs=(Sight.CA,),
+    hint="put a fresh ca-crl.pem into cacerts: with an old one Envoy (1.27) and ztunnel (1.29) refuse every peer",
+)
+def crl_current(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
+    for authority in stored(mesh):
+        for revocation in authority.revocations:
+            if revocation.ends is not None and revocation.ends < terms.now:
+                yield Problem(revocation.ref, f"its next update was due {spoken(terms.now - revocation.ends)} ago")
+
+
+@check(
+    "serving-lasts",
+    Level.WARNING,
+    says="istiod's serving certificate is valid and lasts",
+    needs=(Sight.SERVING,),
+    hint="its issuer (cert-manager) renews it; istiod before 1.31 must be restarted where only its CA changed",
+)
+def serving_lasts(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
+    for anchor in mesh.serving:
+        if fault := _dates(anchor.certificate, terms.now):
+            yield Problem(anchor.ref, fault, Level.CRITICAL, certificate=anchor.certificate)
+        yield from _ends(anchor, terms, at_most=Level.CRITICAL)
+
+
+@check(
+    "ca-loaded",
+    Level.CRITICAL,
+    says="the CA in the Secret is the one that the control plane has loaded",
+    needs=(Sight.CA, Sight.COPIES),
+    hint="kubectl rollout restart the control plane of every revision, after the Secret has been proven right",
+)
+def ca_loaded(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
+    """What istiod has in memory shows in what it publishes at home. Citadel's ConfigMap lags: `copies-agree` has it."""
+    if mesh.era is Era.CITADEL:
+        return
+    for authority, signer in _signers(mesh):
+        root = signing_root(authority)
+        for copy in _home_copies(mesh):
+            if root and copy.certificates and (fault := _lacks(copy, root, terms)):
+                yield Problem(signer.ref, f"not loaded: {copy.ref} {fault[0]}", fault[1])
+
+
+@check(
+    "copies-agree",
+    Level.CRITICAL,
+    says="every published copy holds the root that signs",
+    needs=(Sight.COPIES,),
+    hint="istiod writes them: is it running, and may it write there? (a namespace that it ignores keeps a stale copy)",
+)
+def copies_agree(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
+    home = _home_copies(mesh)
+    if not home and _should_publish(mesh):
+        yield Problem(Ref("ConfigMap", mesh.namespace, names.ROOT_CONFIGMAP), "it is missing", Level.WARNING)
+    reference = {certificate.fingerprint for copy in home for certificate in copy.certificates}
+    roots = [root for authority in mesh.authorities if (root := signing_root(authority))]
+    if mesh.era is not Era.CITADEL and reference and not any(root.fingerprint in reference for root in roots):
+        # The CA is not loaded (`ca-loaded`) or not seen: the copies are held against what is published at home.
+        roots = [home[0].certificates[0]] if home[0].certificates else []
+    for copy in mesh.copies:
+        for root in roots:
+            if copy.certificates and (fault := _lacks(copy, root, terms)):
+                yield _of_copy(mesh, copy, *fault)
+
+
+def _home_copies(mesh: Mesh) -> tuple[Copy, ...]:
+    """What the control plane itself lives by: the ClusterTrustBundle, or the copy in its own namespace."""
+    bundles = tuple(copy for copy in mesh.copies if not copy.ref.namespace)
+    return bundles or tuple(copy for copy in mesh.copies if copy.ref.namespace == mesh.namespace)
+
+
+def _should_publish(mesh: Mesh) -> bool:
+    seen = not any(gap.sight is Sight.COPIES for gap in mesh.gaps)
+    return seen and mesh.era is Era.ISTIOD and any(ca.kind is not Kind.EXTERNAL for ca in mesh.authorities)
+
+
+def _of_copy(mesh: Mesh, copy: Copy, detail: str, level: Level) -> Problem:
+    if copy.left_behind:
+        return Problem(copy.ref, f"{detail}; nobody writes it beside a ClusterTrustBundle", Level.WARNING)
+    if mesh.era is Era.CITADEL:
+        # Only node agents read it, and a Citadel that reloads does not write it.
+        return Problem(copy.ref, detail, Level.WARNING, hint="kubectl rollout restart deploy/istio-citadel writes it")
+    return Problem(copy.ref, detail, level)
+
+
+def _lacks(copy: Copy, root: Certificate, terms: Terms) -> tuple[str, Level] | None:
+    """Say what a copy holds instead of a root, and how bad that is; None where it holds it."""
+    kin = {other: root.kinship(other) for other in copy.certificates}
+    if Kinship.SAME in kin.values():
+        return None
+    editions = [other for other, kinship in kin.items() if kinship is Kinship.EDITION]
+    if valid := [other for other in editions if other.valid_at(terms.now)]:
+        until = max(other.not_after for other in valid)
+        return f"holds another edition of the root, valid for {spoken(until - terms.now)}: not moved yet", Level.WARNING
+    if editions:
+        return "holds only an edition of the root that is not valid now", Level.CRITICAL
+    if Kinship.OTHER_IDENTIFIER in kin.values():
+        return f"holds {Kinship.OTHER_IDENTIFIER}: Envoys of the two refuse each other", Level.CRITICAL
+    if Kinship.OTHER_SUBJECT in kin.values():
+        return f"holds {Kinship.OTHER_SUBJECT}: ztunnel and Go refuse it", Level.CRITICAL
+    held = ", ".join(other.short for other in copy.certificates[:3])
+    return f"does not hold the root {root.short} but {held}: another key's", Level.CRITICAL
+
+
+@check(
+    "ca-waits",
+    Level.WARNING,
+    says="no other CA takes over when the control plane starts anew",
+    needs=(Sight.CA, Sight.SETTINGS),
+    hint="no restart, no scaling before this is settled: finish the move on purpose, or take cacerts away",
+)
+def ca_waits(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
+    waiting = mesh.waiting
+    if waiting is None:
+        return
+    if waiting.missing:
+        lacks = ", ".join(waiting.missing)
+        yield Problem(waiting.ref, f"incomplete ({lacks}): istiod will refuse to start with it", Level.CRITICAL)
+        return
+    roots = [root for authority in stored(mesh) if (root := signing_root(authority))]
+    theirs = signing_root(waiting)
+    same = theirs is not None and all(root.kinship(theirs) in {Kinship.SAME, Kinship.EDITION} for root in roots)
+    if same:
+        yield Problem(waiting.ref, "takes over at the next start, with the same root")
+    else:
+        yield Problem(
+            waiting.ref,
+            "takes over at the next start, with another root: proxies will refuse each other",
+            Level.CRITICAL,
+        )
+
+
+@check(
+    "instances-agree",
+    Level.CRITICAL,
+    says="all instances of the control plane sign with one CA",
+    needs=(Sight.CA, Sight.SETTINGS),
+    hint="some were restarted after the CA changed, some not: restart every revision",
+)
+def instances_agree(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
+    if len(mesh.authorities) > 1:
+        for authority in mesh.authorities:
+            who = ", ".join(f"{instance.ref.namespace}/{instance.ref.name}" for instance in authority.instances)
+            yield Problem(authority.ref, f"{authority.kind}, the CA of {who}")
+
+
+@check(
+    "clocks-agree",
+    Level.WARNING,
+    says="the clocks of the API server and of this machine agree",
+    needs=(Sight.CLOCK,),
+    hint="set the clock that is wrong before trusting what was said about time",
+)
+def clocks_agree(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
+    skew = mesh.clock_skew
+    if skew is not None and abs(skew) > _CLOCK_TOLERANCE:
+        side = "ahead of" if skew > timedelta(0) else "behind"
+        yield Problem(Ref("Server", "", "kube-apiserver"), f"its clock is {spoken(skew)} {side} this machine's")
+
+
+@check(
+    "key-hidden",
+    Level.WARNING,
+    says="no private key lies where it does not belong",
+    needs=(),
+    hint="whoever reads it can be any workload: delete or protect it; if it left your hands, the CA needs a new key",
+)
+def key_hidden(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
+    for place in mesh.exposed:
+        yield Problem(place, "holds a private key")

@@ -1,0 +1,223 @@
+"""Every certificate that can stop a mesh, and until when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from istio_root import checks, renewal
+from meshtrust.certificates import Certificate, KeyIdentifier, printable_organization
+from meshtrust.durations import short
+from meshtrust.findings import Finding, Level, Terms, examine, not_asked
+from meshtrust.mesh import Authority, Kind, Mesh, Role, read_meshes
+from meshtrust.report import Report, Table, timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from meshtrust.objects import Ref
+    from meshtrust.source import Scope, Source
+
+EXPIRY_CHECKS = (
+    checks.ca_stored,
+    checks.certificates_read,
+    checks.signer_valid,
+    checks.root_valid,
+    checks.root_lasts,
+    checks.signer_lasts,
+    checks.key_matches,
+    checks.chain_verifies,
+    checks.ca_may_sign,
+    checks.signature_strong,
+    checks.crl_current,
+    checks.serving_lasts,
+    checks.ca_loaded,
+    checks.ca_waits,
+    checks.instances_agree,
+    checks.copies_agree,
+    renewal.renewal_done,
+    renewal.renewal_harmless,
+    checks.clocks_agree,
+    checks.key_hidden,
+)
+
+_TITLES = ("ROLE", "SUBJECT", "FINGERPRINT", "WHERE", "EXPIRES", "LEFT", "STATUS")
+_WIDE = ("SERIAL", "KEY-IDENTIFIER", "KEY", "SIGNATURE", "MADE-BY")
+
+
+def report(source: Source, scope: Scope, terms: Terms, remarks: tuple[str, ...]) -> Report:
+    meshes = read_meshes(source, scope)
+    findings = examine(meshes, terms, EXPIRY_CHECKS)
+    rows = sorted(_rows(meshes, findings), key=lambda row: (row.ends, row.role, row.place))
+    return Report(
+        tool="istio-root",
+        command="expiry",
+        read_at=terms.now,
+        rows=tuple(_facts(row, terms.now) for row in rows),
+        table=Table(_TITLES, tuple(_folded(rows, terms.now))),
+        wide=Table((*_TITLES, *_WIDE), tuple((*_cells(row, str(row.place), terms.now), *_more(row)) for row in rows)),
+        findings=findings,
+        checked=sum(1 for row in rows if row.certificate),
+        remarks=(*remarks, *(line for mesh in meshes for line in _remarks(mesh, terms.now))),
+        not_asked=not_asked(meshes, EXPIRY_CHECKS),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A certificate in its place, or what has an end without being one (a revocation list, a broken block)."""
+
+    role: str
+    place: Ref
+    certificate: Certificate | None
+    not_after: datetime | None
+    made_by: str
+    level: Level
+
+    @property
+    def ends(self) -> datetime:
+        """What cannot be read has, for all we know, ended."""
+        return self.not_after or datetime.min.replace(tzinfo=UTC)
+
+
+def _rows(meshes: Iterable[Mesh], findings: tuple[Finding, ...]) -> Iterator[_Row]:
+    for mesh in meshes:
+        for role, place, certificate, made_by in _certificates(mesh):
+            yield _Row(role, place, certificate, certificate.not_after, made_by, _level(place, certificate, findings))
+        for authority in mesh.authorities:
+            for revocation in authority.revocations:
+                yield _Row("crl", revocation.ref, None, revocation.ends, "", _level(revocation.ref, None, findings))
+        for broken in mesh.broken:
+            yield _Row("unread", broken.ref, None, None, "", _level(broken.ref, None, findings))
+
+
+def _certificates(mesh: Mesh) -> Iterator[tuple[str, Ref, Certificate, str]]:
+    left_over = (*((mesh.waiting,) if mesh.waiting else ()), *mesh.unused)
+    for authority in (*mesh.authorities, *left_over):
+        for anchor in authority.anchors:
+            yield anchor.role, anchor.ref, anchor.certificate, _made_by(authority, anchor.certificate)
+    for anchor in mesh.serving:
+        yield anchor.role, anchor.ref, anchor.certificate, ""
+    for copy in mesh.copies:
+        for certificate in copy.certificates:
+            yield Role.COPY, copy.ref, certificate, ""
+
+
+def _level(place: Ref, certificate: Certificate | None, findings: tuple[Finding, ...]) -> Level:
+    """The worst that is said of this place, or of this certificate wherever it stands."""
+    levels = [
+        finding.level_of(problem)
+        for finding in findings
+        for problem in finding.problems
+        if (problem.certificate == certificate if problem.certificate else problem.place == place)
+    ]
+    return max(levels, default=Level.OK)
+
+
+def _made_by(authority: Authority, certificate: Certificate) -> str:
+    """Which Istio made a self-signed root: it shows in its key identifier."""
+    if authority.kind is not Kind.SELF_SIGNED:
+        return ""
+    names = certificate.organizations
+    if len(names) != 1 or certificate.subject_bytes != printable_organization(names[0]):
+        return "not Istio"
+    return {
+        KeyIdentifier.NONE: "Citadel, or istiod before 1.8",
+        KeyIdentifier.SHA1: "istiod 1.8-1.28",
+        KeyIdentifier.SHA256: "istiod 1.29 or newer",
+        KeyIdentifier.OTHER: "not Istio",
+    }[certificate.key_identifier]
+
+
+def _facts(row: _Row, now: datetime) -> Mapping[str, Any]:
+    held = row.certificate
+    identifier = held.subject_key_identifier if held else None
+    return {
+        "role": str(row.role),
+        "place": str(row.place),
+        "subject": held.subject if held else None,
+        "fingerprint": held.fingerprint if held else None,
+        "serial": f"{held.serial:x}" if held else None,
+        "not_before": timestamp(held.not_before) if held else None,
+        "not_after": timestamp(row.not_after) if row.not_after else None,
+        "seconds_left": int((row.not_after - now).total_seconds()) if row.not_after else None,
+        "level": str(row.level),
+        "subject_key_identifier": identifier.hex() if identifier else None,
+        "key": held.key if held else None,
+        "signature": held.signature if held else None,
+        "made_by": row.made_by or None,
+    }
+
+
+def _folded(rows: Iterable[_Row], now: datetime) -> Iterator[tuple[str, ...]]:
+    """One line for all copies that are alike: the same certificate, in objects of one name, equally well."""
+    groups: dict[tuple[object, ...], list[_Row]] = {}
+    for row in rows:
+        alike = (row.place.kind, row.place.name) if row.role == Role.COPY else (row.place,)
+        groups.setdefault((row.role, row.certificate, row.level, *alike), []).append(row)
+    for group in groups.values():
+        first, places = group[0], {row.place.namespace for row in group}
+        where = str(first.place)
+        if len(places) > 1:
+            where = f"{first.place.kind} {first.place.name} in {len(places)} namespaces"
+        yield _cells(first, where, now)
+
+
+def _cells(row: _Row, where: str, now: datetime) -> tuple[str, ...]:
+    held = row.certificate
+    return (
+        str(row.role),
+        (held.subject or "<empty>") if held else "<none>",
+        held.short if held else "<none>",
+        where,
+        timestamp(row.not_after) if row.not_after else "<unknown>",
+        short(row.not_after - now) if row.not_after else "<unknown>",
+        str(row.level),
+    )
+
+
+def _more(row: _Row) -> tuple[str, ...]:
+    held = row.certificate
+    if held is None:
+        return ("<none>",) * len(_WIDE)
+    identifier = held.subject_key_identifier
+    return (
+        f"{held.serial:x}",
+        f"{identifier.hex()} ({held.key_identifier})" if identifier else "<none>",
+        held.key,
+        held.signature,
+        row.made_by or "<none>",
+    )
+
+
+def _remarks(mesh: Mesh, now: datetime) -> Iterator[str]:
+    """What stands here, in a line for each CA, and what its own renewal will do."""
+    for authority in mesh.authorities:
+        yield f"{mesh.namespace}: {_named(authority)}{_who(authority)}"
+    for unused in mesh.unused:
+        yield f"{mesh.namespace}: {unused.ref} is not used by anything that runs"
+    for forecast in renewal.forecasts(mesh):
+        yield f"{mesh.namespace}: {renewal.remark(forecast, mesh.era, now)}"
+    yield from mesh.remarks
+
+
+def _named(authority: Authority) -> str:
+    match authority.kind:
+        case Kind.EXTERNAL:
+            return "an external CA signs: only its public roots can be judged here"
+        case Kind.UNSEEN:
+            return "which CA signs was not seen: the published roots are judged"
+        case _:
+            return f"{authority.kind} CA in {authority.ref}"
+
+
+def _who(authority: Authority) -> str:
+    programs = sorted(
+        {
+            f"{instance.era}{f' {instance.version}' if instance.version else ''}"
+            f"{f' (revision {instance.revision})' if instance.revision else ''}"
+            for instance in authority.instances
+        }
+    )
+    return f", signing: {', '.join(programs)}" if programs else ""

@@ -1,0 +1,216 @@
+"""What goes wrong on the way to an API server and back, in kubectl's words."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from meshtrust.cluster.official import urllib3
+from meshtrust.errors import NotAllowed, ToolError, Unreachable
+
+if TYPE_CHECKING:
+    from meshtrust.cluster.context import Context
+    from meshtrust.cluster.login import Login
+    from meshtrust.cluster.question import Question
+
+_EXCEPTIONS = urllib3.exceptions
+
+# Verification results of OpenSSL (x509_vfy.h).
+_NOT_NOW = {9, 10}
+_UNKNOWN_AUTHORITY = {2, 18, 19, 20, 21, 27}
+_OTHER_NAME = {62, 64}
+
+_NOT_TLS = {
+    "WRONG_VERSION_NUMBER",
+    "HTTP_REQUEST",
+    "RECORD_LAYER_FAILURE",
+    "PACKET_LENGTH_TOO_LONG",
+    "UNKNOWN_PROTOCOL",
+}
+_CUT = {"UNEXPECTED_EOF_WHILE_READING", "EOF_OCCURRED"}
+
+
+class Status(msgspec.Struct):
+    """The only part of an answer that messages may quote."""
+
+    kind: str = ""
+    message: str = ""
+    details: dict[str, object] | None = None
+
+    @property
+    def line(self) -> str:
+        """The message as one line without control characters, and no longer than one reads."""
+        text = " ".join("".join(c if c.isprintable() else " " for c in self.message).split())
+        return text if len(text) <= 500 else f"{text[:500]} …"
+
+
+def status_of(body: bytes) -> Status:
+    """Read a refusal; what is not a Status of Kubernetes has nothing to say."""
+    try:
+        status = msgspec.json.decode(body, type=Status)
+    except msgspec.DecodeError:
+        return Status()
+    return status if status.kind == "Status" else Status()
+
+
+def is_broken(error: Exception) -> bool:
+    """A connection that broke off: another one may hold."""
+    cause = _tls_error(error)
+    if cause:
+        return isinstance(cause, ssl.SSLEOFError) or cause.reason in _CUT
+    return isinstance(error, _EXCEPTIONS.ProtocolError)
+
+
+def not_reached(error: Exception, login: Login, timeout: float | None) -> Unreachable:
+    """Say why there was no answer, or only a part of one."""
+    context = login.context
+    if isinstance(error, _EXCEPTIONS.ProxyError):
+        reason = error.original_error
+        return Unreachable(
+            f"Unable to connect to the server: proxy {_proxy(login)}: {_reason(reason)}",
+            f"look at proxy-url of {context}, and at HTTPS_PROXY and NO_PROXY",
+        )
+    if tls := _tls_error(error):
+        message, hint = _tls_words(tls, login, timeout)
+        return Unreachable(f"Unable to connect to the server: {message}", hint)
+    if isinstance(error, _EXCEPTIONS.NameResolutionError):
+        host = context.address.rpartition(":")[0] or context.address
+        return Unreachable(
+            f"Unable to connect to the server: lookup {host}: no such host", f"is the server of {context} right?"
+        )
+    if isinstance(error, _EXCEPTIONS.NewConnectionError):
+        return _not_connected(error, context)
+    if isinstance(error, _EXCEPTIONS.TimeoutError):
+        return Unreachable(
+            f"Unable to connect to the server: no answer from {context.address} within {timeout:g}s",
+            "--request-timeout 60s waits longer, 0 without an end",
+        )
+    return Unreachable(
+        f"the connection to {context.address} broke off: {_reason(error)}", "try again; is there a proxy in between?"
+    )
+
+
+def not_answered(status: int, body: bytes, question: Question, context: Context) -> ToolError:
+    """Say what an answer means that is neither the objects nor "there are none"."""
+    told = status_of(body)
+    if status == HTTPStatus.UNAUTHORIZED:
+        return ToolError(
+            "You must be logged in to the server (Unauthorized)",
+            f'the credentials of user "{context.user_name}" in {context} have expired or are not known: log in again',
+        )
+    if status == HTTPStatus.FORBIDDEN:
+        return _forbidden(told, question)
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        return Unreachable(
+            f"{context.address} redirects elsewhere instead of answering: not an API server",
+            f"is the server of {context} right, or is there a login page in between?",
+        )
+    said = f": {told.line}" if told.line else ""
+    return Unreachable(
+        f"{context.address} answered {_phrase(status)} to {question}{said}", "try again; the server's log knows more"
+    )
+
+
+def not_kubernetes(content_type: str, question: Question, context: Context) -> Unreachable:
+    kind = content_type.partition(";")[0].strip() or "something"
+    kind = kind if kind.isprintable() and kind != "application/json" else "something"
+    return Unreachable(
+        f"{context.address} answered {question} with {kind} that is not of a Kubernetes API server",
+        f"is the server of {context} right, or is there a proxy or a login page in between?",
+    )
+
+
+def _forbidden(told: Status, question: Question) -> NotAllowed:
+    user = re.search(r'User "([^"]*)" cannot (\S+) ', told.line)
+    who = f'User "{user[1]}" ' if user else ""
+    # Another refusal than that of this very right (impersonation, an admission or a webhook) is worth its own words.
+    own = told.line if told.line and (not user or user[2] != question.verb) else ""
+    scope = f"-n {question.namespace}" if question.namespace and question.kind.namespaced else "-A"
+    return NotAllowed(
+        f"{who}cannot {question}{': ' if own else ''}{own}",
+        f"ask for the right, and try it with: kubectl auth can-i {question.verb} {question.resource} {scope}",
+    )
+
+
+def _not_connected(error: Exception, context: Context) -> Unreachable:
+    cause = error.__cause__
+    if isinstance(cause, ConnectionRefusedError):
+        return Unreachable(
+            f"The connection to the server {context.address} was refused - did you specify the right host or port?",
+            f"it is the server of {context}: is that cluster running?",
+        )
+    return Unreachable(
+        f"Unable to connect to the server: {context.address}: {_reason(cause or error)}",
+        f"is the server of {context} right, and is the network there?",
+    )
+
+
+def _tls_error(error: Exception) -> ssl.SSLError | None:
+    """Find the refusal of OpenSSL under the layers around it."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLError):
+            return seen
+        inner = next((arg for arg in seen.args if isinstance(arg, BaseException)), None)
+        seen = inner or seen.__cause__
+    return None
+
+
+def _tls_words(error: ssl.SSLError, login: Login, timeout: float | None) -> tuple[str, str]:
+    context = login.context
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _verification_words(error, login, timeout)
+    reason = error.reason or ""
+    if reason in _NOT_TLS:
+        return f"{context.address} gave an HTTP response to an HTTPS client", f"is the server of {context} right?"
+    if "ALERT" in reason or "CERTIFICATE_REQUIRED" in reason:
+        alert = reason.partition("ALERT_")[2].replace("_", " ").lower()
+        return f"remote error: tls: {alert}", f'the server does not take the certificate of user "{context.user_name}"'
+    return f"tls: {reason.replace('_', ' ').lower() or error}", f"is the server of {context} right?"
+
+
+def _verification_words(error: ssl.SSLCertVerificationError, login: Login, timeout: float | None) -> tuple[str, str]:
+    context, failed = login.context, "tls: failed to verify certificate: x509:"
+    if error.verify_code in _OTHER_NAME:
+        asked = context.cluster.get("tls-server-name") or context.address.rpartition(":")[0] or context.address
+        names = login.names(timeout)
+        known = (
+            f"certificate is valid for {', '.join(names)}, not {asked}" if names else f"certificate is not for {asked}"
+        )
+        return f"{failed} {known}", f"--tls-server-name {names[0] if names else 'NAME'} where that is the same server"
+    if error.verify_code in _UNKNOWN_AUTHORITY:
+        return (
+            f"{failed} certificate signed by unknown authority",
+            f"is the certificate-authority of {context} that of this cluster? Was the cluster made anew?",
+        )
+    if error.verify_code in _NOT_NOW:
+        return (
+            f"{failed} certificate has expired or is not yet valid",
+            "compare this machine's clock; else the certificate of the API server must be renewed",
+        )
+    return f"{failed} {error.verify_message}", f"is the server of {context} right?"
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost reason, as the system words it."""
+    inner = next((arg for arg in error.args if isinstance(arg, BaseException)), None) or error.__cause__
+    if inner is not None:
+        return _reason(inner)
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (" ".join(text.split()) or type(error).__name__).lower()
+
+
+def _proxy(login: Login) -> str:
+    proxy = login.pool.proxy
+    return f"{proxy.host}:{proxy.port}" if proxy else ""
+
+
+def _phrase(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)

@@ -1,0 +1,48 @@
+"""Spans of time as people type them and as they are said."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h|d|w)")
+_WHOLE = re.compile(rf"[-+]?(?:0|(?:{_PART.pattern})+)")
+_GO = re.compile(r"[^dw]*")
+_STEPS = ((timedelta(days=2), "d", "day"), (timedelta(hours=2), "h", "hour"), (timedelta(minutes=2), "m", "minute"))
+
+
+def parse_duration(text: str) -> timedelta | None:
+    """Read `36h`, `1h30m`, `60d`, `2w`; None where it is none. Go's units (time.ParseDuration), days and weeks."""
+    if not _WHOLE.fullmatch(text):
+        return None
+    try:
+        span = timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text)))
+    except OverflowError:
+        return None
+    return -span if text.startswith("-") else span
+
+
+def parse_go_duration(text: str) -> timedelta | None:
+    """Read a duration as Go itself does, without days and weeks."""
+    return parse_duration(text) if _GO.fullmatch(text) else None
+
+
+def short(span: timedelta) -> str:
+    """`41d`, `36h`, `90m`, `40s`, and `-3d` for what is over: rounded towards zero, in the unit that tells most."""
+    number, letter, _ = _largest(span)
+    return f"{'-' if span < timedelta(0) else ''}{number}{letter}"
+
+
+def spoken(span: timedelta) -> str:
+    """`41 days`, `1 second`: the same without a sign, for sentences."""
+    number, _, word = _largest(span)
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _largest(span: timedelta) -> tuple[int, str, str]:
+    size = abs(span)
+    for least, letter, word in _STEPS:
+        if size >= least:
+            return int(size / (least / 2)), letter, word
+    return int(size.total_seconds()), "s", "second"

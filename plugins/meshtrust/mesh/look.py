@@ -1,0 +1,71 @@
+"""Asking a source for what a mesh is made of, and keeping account of what stayed unseen."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from binascii import Error as NotBase64
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from meshtrust.certificates import parse_pem
+from meshtrust.errors import Unseen
+from meshtrust.mesh.model import Gap
+from meshtrust.objects import KubeObject, Ref, Unread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from meshtrust.certificates import Certificate
+    from meshtrust.mesh.model import Sight
+    from meshtrust.source import Source
+
+
+class Look:
+    """One reading of a source: it grows while it is asked, and is read out once at the end."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.gaps: list[Gap] = []
+        self.broken: list[Unread] = []
+        self.exposed: list[Ref] = []
+        self.remarks: list[str] = []
+
+    def objects(self, sight: Sight, kind: str, *, namespace: str = "", name: str = "") -> Iterator[KubeObject]:
+        """Give what can be read; what cannot becomes a gap of this sight."""
+        try:
+            for found in self.source.objects(kind, namespace=namespace, name=name):
+                if isinstance(found, Unread):
+                    self.gaps.append(Gap(found.ref, sight, found.why))
+                else:
+                    yield found
+        except Unseen as error:
+            self.gaps.append(Gap(Ref(kind, namespace, name), sight, error.message))
+
+    def one(self, sight: Sight, kind: str, namespace: str, name: str) -> KubeObject | None:
+        return next(self.objects(sight, kind, namespace=namespace, name=name), None)
+
+    def text(self, found: KubeObject, key: str) -> str:
+        """The text under a data key: empty where the key is missing, null or empty; broken base64 is remembered."""
+        value = (found.body.get("data") or {}).get(key) or ""
+        return self.decoded(found.ref.at(key), value) if found.ref.kind == "Secret" else value
+
+    def decoded(self, ref: Ref, value: str) -> str:
+        try:
+            return b64decode("".join(value.split()), validate=True).decode(errors="replace")
+        except NotBase64:
+            self.broken.append(Unread(ref, "not base64"))
+            return ""
+
+    def certificates(self, ref: Ref, text: str) -> tuple[Certificate, ...]:
+        """The certificates of a PEM text; each block that is none is remembered under its place."""
+        bundle = parse_pem(text)
+        self.broken.extend(Unread(ref, why) for why in bundle.broken)
+        return bundle.certificates
+
+
+def moment(timestamp: str) -> datetime | None:
+    """Read a Kubernetes timestamp (RFC 3339); None where there is none."""
+    try:
+        return datetime.fromisoformat(timestamp)
+    except ValueError:
+        return None

@@ -1,0 +1,172 @@
+"""From a source to meshes: one for each control-plane namespace."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from meshtrust.errors import ToolError
+from meshtrust.mesh import names
+from meshtrust.mesh.authorities import Stored, choose, read_stored
+from meshtrust.mesh.copies import read_copies
+from meshtrust.mesh.instances import find_instances
+from meshtrust.mesh.look import Look
+from meshtrust.mesh.model import Anchor, Authority, Copy, Era, Gap, Instance, Kind, Mesh, Role, Sight
+from meshtrust.objects import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from meshtrust.source import Scope, Source
+
+
+def read_meshes(source: Source, scope: Scope) -> tuple[Mesh, ...]:
+    """Read every mesh of a source.
+
+    Raises ToolError where there is no Istio, or where nothing of it may be seen; `Unreachable` where the first
+    question had no answer. Whatever else stays unseen is a `Gap` of its mesh.
+    """
+    look = Look(source)
+    look.gaps += [Gap(file.ref, sight, file.why) for file in source.unread for sight in (Sight.CA, Sight.COPIES)]
+    instances = _of_revision(find_instances(look, scope.istio_namespace), scope.revision)
+    homes = {i.ref.namespace for i in instances} or _homes_of_secrets(look, scope)
+    copies = read_copies(look, instances, homes, scope.namespace)
+    homes = homes or {copy.ref.namespace for copy in copies if copy.ref.namespace in names.HOMES}
+    if not homes:
+        raise _nothing_found(look, copies)
+    meshes = [_read_mesh(look, home, instances, copies, scope) for home in sorted(homes)]
+    return tuple(replace(mesh, copies=_copies_of(mesh, meshes, copies)) for mesh in meshes)
+
+
+def _of_revision(instances: tuple[Instance, ...], revision: str) -> tuple[Instance, ...]:
+    if not revision or not instances:
+        return instances
+    chosen = tuple(i for i in instances if i.revision == revision)
+    if not chosen:
+        known = ", ".join(sorted({i.revision or "one without a revision" for i in instances}))
+        raise ToolError(f"no control plane of revision {revision} is there", f"there is {known}")
+    return chosen
+
+
+def _homes_of_secrets(look: Look, scope: Scope) -> set[str]:
+    """Where no control plane was seen, its Secrets tell where it stood."""
+    if scope.istio_namespace:
+        return {scope.istio_namespace}
+    if scope.public:
+        return set()
+    places = ("",) if look.source.recorded else names.HOMES
+    return {
+        secret.ref.namespace
+        for name in (names.CA_SECRET, names.CACERTS)
+        for place in places
+        for secret in look.objects(Sight.CA, "Secret", namespace=place, name=name)
+    }
+
+
+def _nothing_found(look: Look, copies: tuple[Copy, ...]) -> ToolError:
+    if look.gaps:
+        return ToolError(f"no Istio could be seen: {look.gaps[0].why}", "-i names the namespace of its control plane")
+    if copies:
+        held = len({copy.ref.namespace for copy in copies})
+        return ToolError(
+            f"no control plane found, though {held} namespaces hold its root: it stands outside this cluster",
+            "-i names the namespace where it would stand",
+        )
+    return ToolError(
+        "no Istio found: looked for pods and Deployments with app=istiod or istio=citadel in all namespaces, for the "
+        f"Secrets {names.CA_SECRET} and {names.CACERTS}, and for ConfigMaps {names.ROOT_CONFIGMAP}",
+        "is this the right cluster?",
+    )
+
+
+def _read_mesh(
+    shared: Look, home: str, instances: tuple[Instance, ...], copies: tuple[Copy, ...], scope: Scope
+) -> Mesh:
+    """Read what belongs to one control plane alone; `shared` is what was seen for all of them."""
+    look = Look(shared.source)
+    own = tuple(i for i in instances if i.ref.namespace == home)
+    published = _published(copies, home)
+    stored = Stored(seen=False) if scope.public else _read_stored(look, home)
+    choice = choose(look, home, own, stored, tuple(c for copy in published for c in copy.certificates))
+    istiod = not own or any(i.era is Era.ISTIOD for i in own)
+    if istiod and not published and not shared.source.holds("ConfigMap"):
+        look.gaps.append(Gap(Ref("ConfigMap", home, names.ROOT_CONFIGMAP), Sight.COPIES, _NOT_RECORDED))
+    return Mesh(
+        namespace=home,
+        era=Era.ISTIOD if any(i.era is Era.ISTIOD for i in own) else own[0].era if own else None,
+        authorities=tuple(_with_published_roots(authority, published) for authority in choice.authorities),
+        waiting=choice.waiting,
+        unused=choice.unused,
+        serving=() if scope.public or not istiod else _serving(look, home),
+        broken=(*shared.broken, *look.broken),
+        exposed=(*shared.source.exposed, *look.exposed),
+        clock_skew=shared.source.clock_skew,
+        gaps=(*shared.gaps, *look.gaps),
+        not_asked=frozenset(
+            {
+                *((Sight.CA, Sight.SERVING) if scope.public else ()),
+                *((Sight.CLOCK,) if shared.source.recorded else ()),
+            }
+        ),
+        remarks=(*shared.remarks, *look.remarks),
+    )
+
+
+_NOT_RECORDED = "it is not in the recording"
+
+
+def _read_stored(look: Look, home: str) -> Stored:
+    if look.source.holds("Secret"):
+        return read_stored(look, home)
+    look.gaps.append(Gap(Ref("Secret", home, names.CA_SECRET), Sight.CA, _NOT_RECORDED))
+    return Stored(seen=False)
+
+
+def _published(copies: tuple[Copy, ...], home: str) -> tuple[Copy, ...]:
+    """What the control plane itself lives by: the ClusterTrustBundle, or the copies in its namespace."""
+    return tuple(c for c in copies if not c.ref.namespace) or tuple(c for c in copies if c.ref.namespace == home)
+
+
+def _with_published_roots(authority: Authority, published: tuple[Copy, ...]) -> Authority:
+    """Of a CA whose Secrets are not here, or not seen, the published roots are all that can be judged."""
+    if authority.kind not in {Kind.EXTERNAL, Kind.UNSEEN}:
+        return authority
+    return replace(
+        authority,
+        roots=tuple(
+            Anchor(copy.ref, Role.ROOT, certificate) for copy in published for certificate in copy.certificates
+        ),
+    )
+
+
+def _serving(look: Look, home: str) -> tuple[Anchor, ...]:
+    """An `istiod-tls` Secret (cert-manager's istio-csr, or the user's own): its leaf, and what stands above it."""
+    secret = look.one(Sight.SERVING, "Secret", home, names.SERVING_SECRET)
+    text = look.text(secret, names.TLS_SIGNING) if secret else ""
+    if secret is None or not text:
+        return ()
+    place = secret.ref.at(names.TLS_SIGNING)
+    return tuple(Anchor(place, Role.SERVING, certificate) for certificate in look.certificates(place, text)[:1])
+
+
+def _copies_of(mesh: Mesh, meshes: Iterable[Mesh], copies: tuple[Copy, ...]) -> tuple[Copy, ...]:
+    """The copies that belong to a mesh: those at its home, and elsewhere those that hold a root of its key.
+
+    A copy that holds nobody's root is the first mesh's to judge, so that it is judged once.
+    """
+    everyone = list(meshes)
+    if len(everyone) == 1:
+        return copies
+    homes = {other.namespace for other in everyone}
+
+    def owner(copy: Copy) -> Mesh:
+        if copy.ref.namespace in homes:
+            return next(other for other in everyone if other.namespace == copy.ref.namespace)
+        held = {certificate.key_bytes for certificate in copy.certificates}
+        return next((other for other in everyone if held & _root_keys(other)), everyone[0])
+
+    return tuple(copy for copy in copies if owner(copy).namespace == mesh.namespace)
+
+
+def _root_keys(mesh: Mesh) -> set[bytes]:
+    return {root.certificate.key_bytes for authority in mesh.authorities for root in authority.roots}

@@ -1,0 +1,166 @@
+"""From a report to text, the same facts in every format. The only door to `tabulate`; where YAML goes out."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from meshtrust.findings import Finding, Level
+from meshtrust.report import timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from meshtrust.errors import ToolError
+    from meshtrust.report import Report, Table
+
+_LISTED = 10  # problems of one finding that a table shows before it counts the rest
+
+
+class Output(StrEnum):
+    """The formats of `-o`."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+
+def render(report: Report, output: Output, *, headers: bool = True) -> str:
+    match output:
+        case Output.JSON | Output.YAML:
+            return _written(_envelope(report), output)
+        case Output.NAME:
+            return "".join(f"{name}\n" for name in _names(report))
+        case Output.WIDE:
+            return _text(report, report.wide, headers=headers, listed=None)
+        case Output.TABLE:
+            return _text(report, report.table, headers=headers, listed=_LISTED)
+
+
+def render_failure(tool: str, command: str, read_at: datetime, error: ToolError, output: Output) -> str:
+    """The envelope of a run that could not even begin: nothing for people, who read stderr."""
+    if output not in {Output.JSON, Output.YAML}:
+        return ""
+    finding = {
+        "check": "mesh-read",
+        "level": str(Level.UNKNOWN),
+        "says": "the mesh can be read",
+        "problems": [],
+        "unseen": [{"place": None, "why": error.message}],
+        "hint": error.hint or None,
+    }
+    head = _head(tool, command, read_at, Level.UNKNOWN, checked=0, unseen=1)
+    return _written({**head, "rows": [], "findings": [finding], "remarks": [], "not_asked": []}, output)
+
+
+def printable(text: str) -> str:
+    """Text that others wrote, harmless for a terminal: control characters and direction marks are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _written(envelope: dict[str, Any], output: Output) -> str:
+    if output is Output.JSON:
+        return json.dumps(envelope, indent=2, ensure_ascii=False) + "\n"
+    import yaml  # noqa: PLC0415 - only this format pays for it
+
+    return yaml.safe_dump(envelope, sort_keys=False, allow_unicode=True, width=1 << 16)
+
+
+def _head(tool: str, command: str, read_at: datetime, status: Level, *, checked: int, unseen: int) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "tool": tool,
+        "command": command,
+        "read_at": timestamp(read_at),
+        "status": str(status),
+        "counts": {"checked": checked, "unseen": unseen},
+    }
+
+
+def _envelope(report: Report) -> dict[str, Any]:
+    """Keys are added to it in later versions, never renamed or removed."""
+    head = _head(
+        report.tool, report.command, report.read_at, report.status, checked=report.checked, unseen=report.unseen
+    )
+    return {
+        **head,
+        "rows": [dict(row) for row in report.rows],
+        "findings": [_finding(finding) for finding in report.findings if finding.level is not Level.OK],
+        "remarks": list(report.remarks),
+        "not_asked": list(report.not_asked),
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "check": finding.check.id,
+        "level": str(finding.level),
+        "says": finding.check.says,
+        "problems": [
+            {"place": str(problem.place), "level": str(finding.level_of(problem)), "detail": problem.detail}
+            for problem in finding.problems
+        ],
+        "unseen": [{"place": str(gap.ref), "why": gap.why} for gap in finding.unseen],
+        "hint": "; ".join(finding.hints) or None,
+    }
+
+
+def _names(report: Report) -> Iterator[str]:
+    """Each object with a problem once, as the arguments of a kubectl command."""
+    places = dict.fromkeys(problem.place.at("") for finding in report.findings for problem in finding.problems)
+    for place in places:
+        if place.kind != "File":
+            name = f"{place.kind.lower()}/{place.name}"
+            yield printable(f"{name} -n {place.namespace}" if place.namespace else name)
+
+
+def _text(report: Report, table: Table, *, headers: bool, listed: int | None) -> str:
+    blocks = [
+        _columns(table, headers=headers) if table.lines else "",
+        *("".join(f"{printable(line)}\n" for line in lines) for lines in _paragraphs(report, listed)),
+    ]
+    return "\n".join(block for block in blocks if block)
+
+
+def _columns(table: Table, *, headers: bool) -> str:
+    """Columns as kubectl sets them: three spaces between, no lines, nothing at the end."""
+    from tabulate import DataRow, TableFormat, tabulate  # noqa: PLC0415 - only a table pays for it
+
+    row = DataRow("", "   ", "")
+    plain = TableFormat(None, None, None, None, headerrow=row, datarow=row, padding=0, with_header_hide=None)
+    lines = [[printable(cell) for cell in line] for line in table.lines]
+    titles = table.titles if headers else ()
+    text = tabulate(lines, headers=titles, tablefmt=plain, disable_numparse=True, preserve_whitespace=True)
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+
+
+def _paragraphs(report: Report, listed: int | None) -> Iterator[list[str]]:
+    yield list(report.remarks)
+    bad = [finding for finding in report.findings if finding.level is not Level.OK]
+    for finding in sorted(bad, key=lambda finding: finding.level, reverse=True):
+        yield list(_said(finding, listed))
+    if report.not_asked:
+        yield [f"not asked: {', '.join(report.not_asked)}"]
+    yield [_verdict(report)]
+
+
+def _said(finding: Finding, listed: int | None) -> Iterator[str]:
+    yield f"{finding.level}: {finding.check.id}: expected that {finding.check.says}"
+    for problem in finding.problems[:listed]:
+        yield f"  {problem.place}: {problem.detail}"
+    if listed is not None and len(finding.problems) > listed:
+        yield f"  and {len(finding.problems) - listed} more (-o wide shows them)"
+    for gap in finding.unseen:
+        yield f"  {gap.ref}: not seen: {gap.why}"
+    for hint in finding.hints:
+        yield f"  -> {hint}"
+
+
+def _verdict(report: Report) -> str:
+    seen = f"{report.checked} certificate{'' if report.checked == 1 else 's'} checked"
+    unseen = f", {report.unseen} not seen" if report.unseen else ""
+    return f"{report.status}: {seen}{unseen}, as of {timestamp(report.read_at)}"

@@ -1,0 +1,148 @@
+"""The pretend API server: one function from request to answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from multidict import CIMultiDict, MultiDict
+
+from sandbox import faults, forwarding, tables
+from sandbox.access import Access
+from sandbox.faults import Answer, Faults, Request, Reset, Silence
+from sandbox.status import ApiError
+from sandbox.store import Store
+
+if TYPE_CHECKING:
+    from sandbox.mesh import Mesh
+    from sandbox.resources import Target
+
+_PATCHES = ("application/merge-patch+json", "application/strategic-merge-patch+json")
+
+
+class Api:
+    """What one server knows. Touched in its own thread only, but for `requests`, `faults` and `access`."""
+
+    def __init__(self, mesh: Mesh, token: str, clock_offset: timedelta) -> None:
+        self.store = Store(mesh.objects())
+        self.admins = forwarding.admins_of(mesh)
+        self.access = Access(token)
+        self.faults = Faults()
+        self.requests: list[Request] = []
+        self.clock_offset = clock_offset
+        self.closing = asyncio.Event()
+
+    async def answer(self, raw: web.BaseRequest) -> web.StreamResponse:
+        body = await raw.read()
+        request = Request(raw.method, raw.path, MultiDict(raw.query), CIMultiDict(raw.headers), body)
+        fault = self.faults.of(request)
+        if fault is None or isinstance(fault, faults.Cut | faults.Slow):
+            whole = await self._answered(request, raw)
+            if isinstance(whole, web.Response) and fault is not None:
+                return await faults.spoiled(fault, whole, raw, self.closing)
+            return whole
+        self.requests.append(request)
+        if isinstance(fault, Answer):
+            return faults.refusal(fault, self._headers())
+        if isinstance(fault, Silence):
+            await self.closing.wait()
+        assert isinstance(fault, Reset | Silence)
+        return faults.reset(raw)
+
+    async def _answered(self, request: Request, raw: web.BaseRequest) -> web.StreamResponse:
+        try:
+            user = self.access.user_of(raw)
+        except ApiError as error:
+            self.requests.append(request)
+            return self._refused(error)
+        self.requests.append(
+            Request(request.method, request.path, request.query, request.headers, request.body, user)
+        )
+        try:
+            return await self._routed(self.requests[-1], raw)
+        except ApiError as error:
+            return self._refused(error)
+
+    async def _routed(self, request: Request, raw: web.BaseRequest) -> web.StreamResponse:
+        target = self.store.catalogue.target(request.path)
+        if target is None:
+            return self._outside(request)
+        if target.subresource == "portforward" and target.resource.plural == "pods":
+            # Since Kubernetes 1.35 a websocket needs `create` beside `get`; before, a GET was enough.
+            self.access.demand("get", target, request.user)
+            return await forwarding.forward(raw, target, self.store, self.admins, self.closing)
+        if target.subresource:
+            raise ApiError(404)
+        verb = _verb(request.method, target)
+        self.access.demand(verb, target, request.user)
+        return getattr(self, f"_{verb}")(request, target)
+
+    def _outside(self, request: Request) -> web.Response:
+        """Answer for what is no resource: discovery, health, and what is not there."""
+        if request.path in ("/healthz", "/livez", "/readyz"):
+            return web.Response(text="ok", headers=self._headers())
+        found = self.store.catalogue.discovery(request.path)
+        if found is not None:
+            return self._json(faults.as_json(found))
+        if self.store.catalogue.serves(request.path):
+            raise ApiError(404)
+        return web.Response(status=404, text="404 page not found\n", headers=self._headers())
+
+    def _list(self, request: Request, target: Target) -> web.Response:
+        if request.query.get("watch") in ("true", "1"):
+            raise ApiError(405)
+        page = self.store.page(target, request.query)
+        if tables.wanted(request.headers.get("Accept", "")):
+            return self._json(tables.table(target.resource, page.entries, page.metadata(), self._now(), request.query))
+        return self._json(page.text(target.resource))
+
+    def _get(self, request: Request, target: Target) -> web.Response:
+        entry = self.store.get(target)
+        if tables.wanted(request.headers.get("Accept", "")):
+            metadata = {"resourceVersion": entry.body["metadata"]["resourceVersion"]}
+            return self._json(tables.table(target.resource, (entry,), metadata, self._now(), request.query))
+        return self._json(entry.alone())
+
+    def _patch(self, request: Request, target: Target) -> web.Response:
+        if request.headers.get("Content-Type", "").partition(";")[0] not in _PATCHES:
+            raise ApiError(415)
+        entry = self.store.patch(target, _decoded(request.body), dry=request.query.get("dryRun") == "All")
+        return self._json(entry.alone())
+
+    def _create(self, request: Request, target: Target) -> web.Response:
+        if target.resource.kind != "SelfSubjectAccessReview":
+            raise ApiError(405)
+        return self._json(faults.as_json(self.access.review(_decoded(request.body), request.user)), status=201)
+
+    def _refused(self, error: ApiError) -> web.Response:
+        return self._json(error.text, status=error.code)
+
+    def _json(self, body: bytes, *, status: int = 200) -> web.Response:
+        return web.Response(body=body, status=status, content_type="application/json", headers=self._headers())
+
+    def _headers(self) -> dict[str, str]:
+        return {"Date": format_datetime(self._now(), usegmt=True), "Cache-Control": "no-cache, private"}
+
+    def _now(self) -> datetime:
+        return datetime.now(UTC) + self.clock_offset
+
+
+def _verb(method: str, target: Target) -> str:
+    if method == "GET":
+        verb = "get" if target.name else "list"
+    else:
+        verb = {"PATCH": "patch", "POST": "create"}.get(method, "")
+    if verb not in target.resource.verbs:
+        raise ApiError(405)
+    return verb
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise ApiError(400, f"unable to decode the body: {error}") from error

@@ -1,0 +1,170 @@
+"""Port-forward by websocket (`v4.channel.k8s.io`), as the official client speaks it, to the pretend admin ports.
+
+Each forwarded port has two channels: data, and errors of the forwarding. The first frame on each names the port. A
+connection to a port on which nothing listens is told on the error channel, as kubelet does it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+from aiohttp import WSMsgType, web
+
+from sandbox import envoy, ztunnel
+from sandbox.status import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sandbox.mesh import Mesh, Proxy
+    from sandbox.resources import Target
+    from sandbox.store import Store
+
+PROTOCOL = "v4.channel.k8s.io"
+ADMIN_PORT = 15000
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """The admin port of one proxy."""
+
+    mesh: Mesh
+    proxy: Proxy
+    pod: str
+
+    def answer(self, request_line: str) -> bytes:
+        """Answer one HTTP request with the bytes of one HTTP response."""
+        method, target, *_ = [*request_line.split(" "), "", ""]
+        asked = urlsplit(target)
+        query = dict(parse_qsl(asked.query, keep_blank_values=True))
+        body = None
+        if method == "GET" and self.proxy.kind == "ztunnel":
+            body = ztunnel.answer(self.mesh, self.proxy, self.pod, asked.path)
+        elif method == "GET":
+            body = envoy.answer(self.mesh, self.proxy, self.pod, asked.path, query)
+        if body is None:
+            return _response(404, "text/plain; charset=UTF-8", b"invalid path. admin commands are:\n")
+        text = json.dumps(body, indent=1).encode()
+        if self.proxy.answers == "garbage":
+            text = b"upstream connect error or disconnect/reset before headers" + text[::7]
+        return _response(200, "application/json", text)
+
+
+Admins = dict[tuple[str, str], Admin]
+
+
+def admins_of(mesh: Mesh) -> Admins:
+    """Say where an admin port listens: in the pods of proxies that have one, whatever mesh of the cluster they are of."""
+    described = {id(proxy): part for part in (mesh, *mesh.others) for proxy in part.proxies}
+    return {
+        (namespace, pod): Admin(described[id(proxy)], proxy, pod)
+        for (namespace, pod), proxy in mesh.pods().items()
+        if proxy.answers != "refuses" and proxy.kind not in ("proxyless", "agentgateway")
+    }
+
+
+async def forward(
+    raw: web.BaseRequest, target: Target, store: Store, admins: Mapping[tuple[str, str], Admin], closing: asyncio.Event
+) -> web.StreamResponse:
+    body = store.get(target).body
+    if body["status"]["phase"] == "Pending":
+        raise ApiError(400, f"pod {target.name} does not have a host assigned")
+    if PROTOCOL not in raw.headers.get("Sec-WebSocket-Protocol", ""):
+        raise ApiError(400, f"unable to upgrade: the sandbox speaks {PROTOCOL} by websocket only")
+    ports = _ports(raw)
+    websocket = web.WebSocketResponse(protocols=(PROTOCOL,))
+    await websocket.prepare(raw)
+    running = body["status"]["phase"] == "Running"
+    admin = admins.get((target.namespace, target.name)) if running else None
+    connections = [_Connection(websocket, number, port, admin) for number, port in enumerate(ports)]
+    for connection in connections:
+        await connection.open(body["metadata"]["uid"])
+    await _serve(websocket, connections, closing)
+    return websocket
+
+
+async def _serve(websocket: web.WebSocketResponse, connections: list[_Connection], closing: asyncio.Event) -> None:
+    """Go on until the client leaves, all connections have ended, or the server stops."""
+    stopped = asyncio.ensure_future(closing.wait())
+    try:
+        while any(connection.is_open for connection in connections):
+            received = asyncio.ensure_future(websocket.receive())
+            await asyncio.wait({received, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not received.done():
+                received.cancel()
+                break
+            message = received.result()
+            if message.type is not WSMsgType.BINARY or not message.data:
+                break
+            channel = message.data[0]
+            if channel % 2 == 0 and channel // 2 < len(connections):
+                await connections[channel // 2].receive(message.data[1:])
+    finally:
+        stopped.cancel()
+        await websocket.close()
+
+
+class _Connection:
+    """One forwarded TCP connection: bytes in, HTTP responses out."""
+
+    def __init__(self, websocket: web.WebSocketResponse, number: int, port: int, admin: Admin | None) -> None:
+        self._websocket = websocket
+        self._data, self._errors = bytes([number * 2]), bytes([number * 2 + 1])
+        self._port = port
+        self._admin = admin
+        self._received = b""
+        self.is_open = True
+
+    async def open(self, uid: str) -> None:
+        named = struct.pack("<H", self._port)
+        for channel in (self._data, self._errors):
+            await self._websocket.send_bytes(channel + named)
+        if self._admin is None or self._port != ADMIN_PORT:
+            where = f'failed to connect to localhost:{self._port} inside namespace "cni-{uid}"'
+            why = f"IPv4: dial tcp4 127.0.0.1:{self._port}: connect: connection refused"
+            text = f"error forwarding port {self._port} to pod {uid}, uid : failed to execute portforward: {where}, {why}"
+            await self._websocket.send_bytes(self._errors + text.encode())
+            self.is_open = False
+
+    async def receive(self, text: bytes) -> None:
+        self._received += text
+        while self.is_open and b"\r\n\r\n" in self._received:
+            head, _, self._received = self._received.partition(b"\r\n\r\n")
+            await self._answer(head.decode("latin-1"))
+
+    async def _answer(self, head: str) -> None:
+        assert self._admin is not None
+        if self._admin.proxy.answers == "hangs":
+            return
+        response = self._admin.answer(head.partition("\r\n")[0])
+        if self._admin.proxy.answers == "cut":
+            response = response[: len(response) // 2]
+            self.is_open = False
+        for begin in range(0, len(response), 4096):
+            await self._websocket.send_bytes(self._data + response[begin : begin + 4096])
+        if "\r\nconnection: close" in head.lower():
+            self.is_open = False
+
+
+def _ports(raw: web.BaseRequest) -> list[int]:
+    asked = [port for listed in raw.query.getall("ports", []) for port in listed.split(",")]
+    if not asked or not all(port.isdecimal() for port in asked):
+        raise ApiError(400, 'query parameter "ports" is required')
+    return [int(port) for port in asked]
+
+
+def _response(status: int, content_type: str, body: bytes) -> bytes:
+    """Frame a body in chunks, as Envoy's admin port does."""
+    head = [f"HTTP/1.1 {status} {'OK' if status == 200 else 'Not Found'}", f"content-type: {content_type}"]
+    head += ["cache-control: no-cache, max-age=0", "x-content-type-options: nosniff", "server: envoy"]
+    head += ["transfer-encoding: chunked", "", ""]
+    chunks = b"".join(
+        b"%x\r\n%b\r\n" % (len(piece), piece)
+        for piece in (body[begin : begin + 16384] for begin in range(0, len(body), 16384))
+    )
+    return "\r\n".join(head).encode() + chunks + b"0\r\n\r\n"
