@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meshtrust.cli import Judge, Reading, command, threshold
+from meshtrust.cli import HELP_NAMES, Judge, Reading, command, threshold
 from meshtrust.findings import Terms
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="istio-root",
     help="Which CA signs in this Istio mesh, and until when.",
+    context_settings=HELP_NAMES,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

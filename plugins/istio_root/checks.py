@@ -19,16 +19,16 @@ _CLOCK_TOLERANCE = timedelta(minutes=1)
 
 
 def path(authority: Authority) -> tuple[Certificate, ...]:
-    """From what signs up to its root; where nothing verifies, what signs alone."""
+    """From what signs up to its root, both included; empty where nothing verifies."""
     if authority.signer is None:
         return ()
-    signer = authority.signer.certificate
-    return chain(signer, [a.certificate for a in authority.intermediates], authority.bundle) or (signer,)
+    links = [anchor.certificate for anchor in authority.intermediates]
+    return chain(authority.signer.certificate, links, authority.bundle)
 
 
 def signing_root(authority: Authority) -> Certificate | None:
-    """The root that every proxy must hold; of a CA that is not seen, no single one can be named."""
-    return path(authority)[-1] if authority.signer else None
+    """The root that every proxy must hold: none can be named of a CA that is not seen or does not verify."""
+    return path(authority)[-1] if path(authority) else None
 
 
 def stored(mesh: Mesh) -> Iterator[Authority]:
@@ -62,8 +62,8 @@ def ca_stored(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
 @check(
     "certificates-read",
     Level.CRITICAL,
-    says="every block of every bundle is a certificate",
-    needs=(Sight.CA, Sight.COPIES, Sight.SERVING),
+    says="every block of every bundle that was read is a certificate",
+    needs=(),
     hint="openssl x509 -noout -text shows what the block is; Envoy refuses the whole bundle for one bad block",
 )
 def certificates_read(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
@@ -83,7 +83,7 @@ def certificates_read(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
 def signer_valid(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
     for authority in stored(mesh):
         places = {anchor.certificate.fingerprint: anchor.ref for anchor in authority.anchors}
-        for link in path(authority):
+        for link in path(authority) or [anchor.certificate for anchor in authority.anchors[:1]]:
             if fault := _dates(link, terms.now):
                 yield Problem(places[link.fingerprint], fault, certificate=link)
 
@@ -175,20 +175,17 @@ def key_matches(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
 )
 def chain_verifies(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
     for authority, signer in _signers(mesh):
-        links = [anchor.certificate for anchor in authority.intermediates]
-        if not chain(signer.certificate, links, authority.bundle):
-            yield Problem(signer.ref, _broken_chain(signer.certificate, (*links, *authority.bundle)))
+        if not path(authority):
+            above = [anchor.certificate for anchor in (*authority.intermediates, *authority.roots)]
+            yield Problem(signer.ref, _nearest_miss(signer.certificate, above))
 
 
-def _broken_chain(signer: Certificate, above: Iterable[Certificate]) -> str:
-    """Name the nearest miss: an issuer of the right name that does not verify, else that there is none."""
+def _nearest_miss(signer: Certificate, above: Iterable[Certificate]) -> str:
+    """Name an issuer of the right name and why it does not verify, else say that there is none."""
     for issuer in above:
-        if issuer.subject == signer.subject and issuer.subject_bytes == signer.issuer_bytes and signer.self_issued:
-            continue
-        if issuer.subject_bytes == signer.issuer_bytes:
-            return (
-                f"{issuer.subject} {issuer.short} does not verify it: {refusal(signer, issuer) or 'its own chain ends'}"
-            )
+        if issuer.subject_bytes == signer.issuer_bytes and issuer != signer:
+            why = refusal(signer, issuer) or "no root stands above it"
+            return f"{issuer.subject} {issuer.short} does not vouch for it: {why}"
     return "no certificate of its issuer stands above it"
 
 

@@ -194,7 +194,7 @@ def _more(row: _Row) -> tuple[str, ...]:
 def _remarks(mesh: Mesh, now: datetime) -> Iterator[str]:
     """What stands here, in a line for each CA, and what its own renewal will do."""
     for authority in mesh.authorities:
-        yield f"{mesh.namespace}: {_named(authority)}{_who(authority)}"
+        yield f"{mesh.namespace}: {_who(authority)}{_named(authority)}"
     for unused in mesh.unused:
         yield f"{mesh.namespace}: {unused.ref} is not used by anything that runs"
     for forecast in renewal.forecasts(mesh):
@@ -205,11 +205,11 @@ def _remarks(mesh: Mesh, now: datetime) -> Iterator[str]:
 def _named(authority: Authority) -> str:
     match authority.kind:
         case Kind.EXTERNAL:
-            return "an external CA signs: only its public roots can be judged here"
+            return "an external CA: only its public roots can be judged here"
         case Kind.UNSEEN:
-            return "which CA signs was not seen: the published roots are judged"
+            return "a CA that was not seen: the published roots are judged"
         case _:
-            return f"{authority.kind} CA in {authority.ref}"
+            return f"the {authority.kind} CA in {authority.ref}"
 
 
 def _who(authority: Authority) -> str:
@@ -220,4 +220,4 @@ def _who(authority: Authority) -> str:
             for instance in authority.instances
         }
     )
-    return f", signing: {', '.join(programs)}" if programs else ""
+    return f"{', '.join(programs)} signs with " if programs else ""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, load_pem_public_key
 from cryptography.x509.oid import SignatureAlgorithmOID
 
@@ -36,6 +37,10 @@ _SIGNATURES = {
     oid: name.strip("_").replace("_WITH_", "-").replace("_", "-")
     for name, oid in vars(SignatureAlgorithmOID).items()
     if isinstance(oid, x509.ObjectIdentifier)
+}
+_WEAK_HASHES = {
+    SignatureAlgorithmOID.RSA_WITH_SHA1: hashes.SHA1(),  # noqa: S303 - to judge it, not to use it
+    SignatureAlgorithmOID.RSA_WITH_MD5: hashes.MD5(),  # noqa: S303 - as above
 }
 _PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)(?:-----END \1-----|(?=-----BEGIN )|\Z)", re.DOTALL)
 
@@ -232,12 +237,21 @@ def refusal(child: Certificate, issuer: Certificate) -> str:
     if issuer.can_sign is False:
         return "its keyUsage does not allow signing certificates"
     try:
-        child.parsed.verify_directly_issued_by(issuer.parsed)
+        _verify_signature(child.parsed, issuer.parsed)
     except InvalidSignature:
         return "the signature is another key's"
     except _UNREADABLE as error:
         return f"the signature cannot be verified ({_first_line(error)})"
     return ""
+
+
+def _verify_signature(child: x509.Certificate, issuer: x509.Certificate) -> None:
+    """As `verify_directly_issued_by`, which no longer takes the hashes that `Certificate.weakly_signed` reports."""
+    key, weak = issuer.public_key(), _WEAK_HASHES.get(child.signature_algorithm_oid)
+    if weak and isinstance(key, rsa.RSAPublicKey):
+        key.verify(child.signature, child.tbs_certificate_bytes, padding.PKCS1v15(), weak)
+    else:
+        child.verify_directly_issued_by(issuer)
 
 
 def chain(

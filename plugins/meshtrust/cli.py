@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _EXITS = {Level.OK: 0, Level.WARNING: 1, Level.CRITICAL: 2, Level.UNKNOWN: 3}
 _PERCENT = re.compile(r"(100|\d\d?(?:\.\d+)?)%")
+HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 EXIT_CODES = "Exit codes: 0 ok, 1 warning, 2 critical, 3 unknown or incomplete, 64 usage, 130 interrupted."
 
 
@@ -187,7 +188,11 @@ def command(app: typer.Typer, name: str, *, examples: str) -> Callable[..., Any]
         parameters = [*own, *shared]
         call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # how Typer sees a function
         call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        app.command(name, help=f"{inspect.getdoc(function)}\n\n\b\nExamples:\n{examples}\n\n{EXIT_CODES}")(call)
+        app.command(
+            name,
+            help=f"{inspect.getdoc(function)}\n\n\b\nExamples:\n{examples}\n\n{EXIT_CODES}",
+            context_settings=HELP_NAMES,
+        )(call)
         return function
 
     return declare

@@ -10,10 +10,11 @@ from meshtrust.findings import Finding, Level
 from meshtrust.report import timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from meshtrust.errors import ToolError
+    from meshtrust.mesh import Gap
     from meshtrust.report import Report, Table
 
 _LISTED = 10  # problems of one finding that a table shows before it counts the rest
@@ -140,24 +141,34 @@ def _columns(table: Table, *, headers: bool) -> str:
 
 def _paragraphs(report: Report, listed: int | None) -> Iterator[list[str]]:
     yield list(report.remarks)
-    bad = [finding for finding in report.findings if finding.level is not Level.OK]
-    for finding in sorted(bad, key=lambda finding: finding.level, reverse=True):
-        yield list(_said(finding, listed))
+    worst_first = sorted(report.findings, key=lambda finding: finding.level, reverse=True)
+    yield from (list(_said(finding, listed)) for finding in worst_first if finding.problems)
+    yield list(_unseen(worst_first))
     if report.not_asked:
         yield [f"not asked: {', '.join(report.not_asked)}"]
     yield [_verdict(report)]
 
 
 def _said(finding: Finding, listed: int | None) -> Iterator[str]:
-    yield f"{finding.level}: {finding.check.id}: expected that {finding.check.says}"
+    worst = max(finding.level_of(problem) for problem in finding.problems)
+    yield f"{worst}: {finding.check.id}: expected that {finding.check.says}"
     for problem in finding.problems[:listed]:
         yield f"  {problem.place}: {problem.detail}"
     if listed is not None and len(finding.problems) > listed:
         yield f"  and {len(finding.problems) - listed} more (-o wide shows them)"
-    for gap in finding.unseen:
-        yield f"  {gap.ref}: not seen: {gap.why}"
     for hint in finding.hints:
         yield f"  -> {hint}"
+
+
+def _unseen(findings: Iterable[Finding]) -> Iterator[str]:
+    """Each thing that was not seen once, under the checks that it keeps from a verdict."""
+    open_checks: dict[Gap, list[str]] = {}
+    for finding in findings:
+        for gap in finding.unseen:
+            open_checks.setdefault(gap, []).append(finding.check.id)
+    for checks in dict.fromkeys(map(tuple, open_checks.values())):
+        yield f"{Level.UNKNOWN}: not judged: {', '.join(checks)}"
+        yield from (f"  {gap.ref}: not seen: {gap.why}" for gap, held in open_checks.items() if tuple(held) == checks)
 
 
 def _verdict(report: Report) -> str:

@@ -24,8 +24,10 @@ def kubectl_spelling(verbs: Iterable[str], parameters: Iterable[Parameter], word
 
     Options may stand before or after the verb; `--` ends them. What is not known is left to the parser to refuse.
     """
-    flags = {name: getattr(parameter, "is_flag", False) for parameter in parameters for name in parameter.opts}
-    flags.setdefault("--help", True)
+    flags: dict[str, tuple[str, ...]] = {"--help": ("--help", "-h"), "-h": ("--help", "-h")}
+    for parameter in parameters:
+        spellings = tuple(parameter.opts) if getattr(parameter, "is_flag", False) else ()
+        flags |= dict.fromkeys(parameter.opts, spellings)
     split = list(words).index("--") if "--" in words else len(words)
     options, operands = _sort(iter(words[:split]), flags)
     operands += words[split + 1 :]
@@ -34,7 +36,10 @@ def kubectl_spelling(verbs: Iterable[str], parameters: Iterable[Parameter], word
     return [*verb, *options, *(["--", *rest] if rest else [])]
 
 
-def _sort(words: Iterator[str], flags: Mapping[str, bool]) -> tuple[list[str], list[str]]:
+# `flags` below knows every option by each spelling: all the spellings of a flag, none of an option with a value.
+
+
+def _sort(words: Iterator[str], flags: Mapping[str, tuple[str, ...]]) -> tuple[list[str], list[str]]:
     options: list[str] = []
     operands: list[str] = []
     for word in words:
@@ -47,7 +52,7 @@ def _sort(words: Iterator[str], flags: Mapping[str, bool]) -> tuple[list[str], l
     return options, operands
 
 
-def _long(word: str, words: Iterator[str], flags: Mapping[str, bool], options: list[str]) -> None:
+def _long(word: str, words: Iterator[str], flags: Mapping[str, tuple[str, ...]], options: list[str]) -> None:
     given, equals, value = word.partition("=")
     name = _ALIASES.get(given, given.replace("_", "-"))
     if flags.get(name):
@@ -58,7 +63,7 @@ def _long(word: str, words: Iterator[str], flags: Mapping[str, bool], options: l
         options.append(word)
 
 
-def _short(word: str, words: Iterator[str], flags: Mapping[str, bool], options: list[str]) -> None:
+def _short(word: str, words: Iterator[str], flags: Mapping[str, tuple[str, ...]], options: list[str]) -> None:
     name, rest = word[:2], word[2:]
     if flags.get(name):
         if rest.startswith("="):
@@ -73,10 +78,10 @@ def _short(word: str, words: Iterator[str], flags: Mapping[str, bool], options: 
         options.append(word)
 
 
-def _switch(name: str, value: str, flags: Iterable[str], options: list[str]) -> None:
-    """Give a flag its last word: what was said of it before is taken back."""
+def _switch(name: str, value: str, flags: Mapping[str, tuple[str, ...]], options: list[str]) -> None:
+    """Give a flag its last word: what was said of it before, in whatever spelling, is taken back."""
     opposite = f"--no-{name.removeprefix('--')}"
-    options[:] = [option for option in options if option not in {name, opposite}]
+    options[:] = [option for option in options if option not in {*flags[name], opposite}]
     if value in _TRUE:
         options.append(name)
     elif value not in _FALSE:

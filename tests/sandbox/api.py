@@ -59,9 +59,7 @@ class Api:
         except ApiError as error:
             self.requests.append(request)
             return self._refused(error)
-        self.requests.append(
-            Request(request.method, request.path, request.query, request.headers, request.body, user)
-        )
+        self.requests.append(Request(request.method, request.path, request.query, request.headers, request.body, user))
         try:
             return await self._routed(self.requests[-1], raw)
         except ApiError as error:
@@ -72,14 +70,15 @@ class Api:
         if target is None:
             return self._outside(request)
         if target.subresource == "portforward" and target.resource.plural == "pods":
-            # Since Kubernetes 1.35 a websocket needs `create` beside `get`; before, a GET was enough.
-            self.access.demand("get", target, request.user)
+            for verb in ("get", "create"):  # a websocket is a GET, which since Kubernetes 1.35 is not enough
+                self.access.demand(verb, target, request.user)
             return await forwarding.forward(raw, target, self.store, self.admins, self.closing)
         if target.subresource:
             raise ApiError(404)
         verb = _verb(request.method, target)
         self.access.demand(verb, target, request.user)
-        return getattr(self, f"_{verb}")(request, target)
+        answers = {"list": self._list, "get": self._get, "patch": self._patch, "create": self._create}
+        return answers[verb](request, target)
 
     def _outside(self, request: Request) -> web.Response:
         """Answer for what is no resource: discovery, health, and what is not there."""

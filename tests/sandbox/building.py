@@ -20,7 +20,7 @@ from sandbox.issuing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import timedelta
 
     from sandbox.mesh import Account, Authority, ControlPlane, Edit, Mesh, Namespace, Proxy
@@ -274,6 +274,3 @@ def with_string_data(body: Body) -> Body:
     texts: Mapping[str, str] = body.pop("stringData", {})
     encoded = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
     return body | ({"data": {**(body.get("data") or {}), **encoded}} if encoded else {})
-
-
-def _unused(_: Iterable[Any]) -> None: ...

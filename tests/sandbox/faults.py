@@ -130,7 +130,9 @@ def refusal(answer: Answer, headers: Mapping[str, str]) -> web.Response:
     return web.Response(status=answer.code, body=body, content_type=answer.content_type, headers={**headers, **more})
 
 
-async def spoiled(fault: Cut | Slow, whole: web.Response, raw: web.BaseRequest, closing: asyncio.Event) -> web.StreamResponse:
+async def spoiled(
+    fault: Cut | Slow, whole: web.Response, raw: web.BaseRequest, closing: asyncio.Event
+) -> web.StreamResponse:
     """Send an answer the bad way."""
     body = whole.body if isinstance(whole.body, bytes) else b""
     response = web.StreamResponse(status=whole.status, headers=whole.headers)
@@ -155,7 +157,7 @@ async def spoiled(fault: Cut | Slow, whole: web.Response, raw: web.BaseRequest, 
 def reset(raw: web.BaseRequest) -> NoReturn:
     """End the connection with an RST: a socket that does not linger is closed that way.
 
-    Here as in `spoiled`, a request that gets no (whole) answer ends as if it were cancelled: aiohttp is quiet about that.
+    Here as in `spoiled`, a request without a (whole) answer ends as if it were cancelled: aiohttp is quiet about that.
     """
     if raw.transport is not None:
         plain = raw.transport.get_extra_info("socket")

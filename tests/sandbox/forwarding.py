@@ -59,7 +59,7 @@ Admins = dict[tuple[str, str], Admin]
 
 
 def admins_of(mesh: Mesh) -> Admins:
-    """Say where an admin port listens: in the pods of proxies that have one, whatever mesh of the cluster they are of."""
+    """Say where an admin port listens: in the pods of the proxies that have one."""
     described = {id(proxy): part for part in (mesh, *mesh.others) for proxy in part.proxies}
     return {
         (namespace, pod): Admin(described[id(proxy)], proxy, pod)
@@ -127,7 +127,9 @@ class _Connection:
         if self._admin is None or self._port != ADMIN_PORT:
             where = f'failed to connect to localhost:{self._port} inside namespace "cni-{uid}"'
             why = f"IPv4: dial tcp4 127.0.0.1:{self._port}: connect: connection refused"
-            text = f"error forwarding port {self._port} to pod {uid}, uid : failed to execute portforward: {where}, {why}"
+            text = (
+                f"error forwarding port {self._port} to pod {uid}, uid : failed to execute portforward: {where}, {why}"
+            )
             await self._websocket.send_bytes(self._errors + text.encode())
             self.is_open = False
 

@@ -1,9 +1,9 @@
 """Real certificates, described in a few words: the shapes that Istio's CAs make, and the broken ones.
 
 A `Ca` or a `Leaf` is a description; the functions below turn it into a certificate. Times are relative to a `now` that
-the caller gives, in whole seconds. The same description gives the same certificate within one process: private keys are
-known by a name, made once per process (an RSA key takes some 30 ms) and never written anywhere but into the objects of
-the mesh that holds them.
+the caller gives, in whole seconds. The same description gives the same certificate within one process (all is cached:
+ECDSA never signs twice alike). Private keys are known by a name, made once per process (an RSA key takes some 30 ms) and
+written nowhere but into the objects of the mesh that holds them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from cryptography import x509
@@ -55,7 +55,7 @@ class Ca:
     subject: `O=cluster.local`; several parts are separated by commas
     string_type: printable (as Istio writes it) | utf8 (as OpenSSL and python do)
     starts, ends: its dates, from `now` on
-    identifier: how the key identifier is made: sha256 (Go 1.25 and later, cut to 20 bytes) | sha1 (before) | none (Citadel)
+    identifier: its key identifier: sha256 (Go 1.25 and later; 20 bytes of it) | sha1 (before) | none (Citadel)
     signature: sha256 | sha384 | sha1 | md5 (the last two with an RSA signer only)
     is_ca: False leaves basic constraints with CA:FALSE
     usage: the key usages; Istio's roots have key_cert_sign alone
@@ -95,7 +95,7 @@ class Leaf:
     key: str = "leaf"
 
 
-@lru_cache(maxsize=None)
+@cache
 def private_key(name: str, key_type: str = "rsa") -> PrivateKey:
     """Give the key of this name: made at the first call, the same ever after in this process."""
     del name  # part of the cache's key only
@@ -104,7 +104,7 @@ def private_key(name: str, key_type: str = "rsa") -> PrivateKey:
     return rsa.generate_private_key(65537, 4096 if key_type == "rsa4096" else 2048)
 
 
-@lru_cache(maxsize=None)
+@cache
 def ca_certificate(ca: Ca, now: datetime) -> x509.Certificate:
     signer = ca.signed_by or ca
     key = private_key(ca.key, ca.key_type)
@@ -127,7 +127,7 @@ def ca_certificate(ca: Ca, now: datetime) -> x509.Certificate:
     return _sign(builder, signer, ca.signature)
 
 
-@lru_cache(maxsize=None)
+@cache
 def leaf_certificate(leaf: Leaf, signer: Ca, identity: str, now: datetime, *, era: str) -> x509.Certificate:
     """Sign a leaf: empty subject, one critical URI SAN; `signer` and `identity` hold where the leaf names no other."""
     signer = leaf.signed_by or signer
@@ -151,6 +151,7 @@ def leaf_certificate(leaf: Leaf, signer: Ca, identity: str, now: datetime, *, er
     return _sign(builder, signer, "sha256")
 
 
+@cache
 def serving_certificate(leaf: Leaf, signer: Ca, names: tuple[str, ...], now: datetime) -> x509.Certificate:
     """Sign a serving certificate with DNS names, as cert-manager makes `istiod-tls`."""
     signer = leaf.signed_by or signer
@@ -169,6 +170,7 @@ def serving_certificate(leaf: Leaf, signer: Ca, names: tuple[str, ...], now: dat
     return _sign(_with_authority(builder, signer), signer, "sha256")
 
 
+@cache
 def crl(ca: Ca, next_update: timedelta, now: datetime) -> str:
     """Sign an empty CRL of this CA as PEM: a day old, or a day older than its end."""
     end = _second(now + next_update)
@@ -187,7 +189,7 @@ def pem(certificates: Iterable[x509.Certificate]) -> str:
     return "".join(one.public_bytes(serialization.Encoding.PEM).decode() for one in certificates)
 
 
-@lru_cache(maxsize=None)
+@cache
 def key_pem(name: str, key_type: str = "rsa") -> str:
     """Give the private key as Istio stores it: PKCS#1 (`RSA PRIVATE KEY`), or SEC 1 for an EC key."""
     encoded = private_key(name, key_type).private_bytes(
@@ -235,7 +237,7 @@ def _sign(builder: x509.CertificateBuilder, signer: Ca, signature: str) -> x509.
     if signature in ("sha256", "sha384"):
         return builder.sign(key, hashes.SHA256() if signature == "sha256" else hashes.SHA384())
     if not isinstance(key, rsa.RSAPrivateKey):
-        raise ValueError(f"{signature} signatures are made with an RSA key only")
+        raise TypeError(f"{signature} signatures are made with an RSA key only")
     return _sign_weakly(builder.sign(key, hashes.SHA256()), key, signature)
 
 

@@ -1,7 +1,7 @@
 """A mesh, described: what stands in its cluster, which certificates it holds, when they end.
 
-In Python a description is a `Mesh` of the parts below; as YAML it has the same keys. A mesh whose root has 20 days left,
-with one namespace that holds another root:
+In Python a description is a `Mesh` of the parts below; as YAML it has the same keys. A mesh whose root has 20 days
+left, with one namespace that holds another root:
 
     now: 2026-11-24T08:00:00Z                # left out: the time of reading
     version: 1.29.2
@@ -27,7 +27,6 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
@@ -37,6 +36,11 @@ from sandbox.issuing import Ca, Leaf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
+
+_ROOT = Ca()
+_DAY = Leaf()
+_QUARTER = Leaf(issued=timedelta(days=-10), ends=timedelta(days=80))
 
 ProxyKind = Literal["sidecar", "native", "gateway", "waypoint", "ztunnel", "proxyless", "agentgateway"]
 
@@ -60,7 +64,7 @@ class Authority:
     """
 
     secret: str = "istio-ca-secret"
-    root: Ca = Ca()
+    root: Ca = _ROOT
     chain: tuple[Ca, ...] = ()
     more_roots: tuple[Ca, ...] = ()
     layout: Literal["istio", "tls"] = "istio"
@@ -120,7 +124,7 @@ class Account:
 
     name: str
     holds: tuple[Ca, ...] | None = None
-    leaf: Leaf = Leaf(issued=timedelta(days=-10), ends=timedelta(days=80))
+    leaf: Leaf = _QUARTER
     annotated: bool = True
 
 
@@ -128,8 +132,8 @@ class Account:
 class Namespace:
     """A namespace and what is published in it.
 
-    publishes: ConfigMap `istio-ca-root-cert`; by default the CA's bundle on an istiod mesh, and none elsewhere; an empty
-        list is none
+    publishes: ConfigMap `istio-ca-root-cert`; by default the CA's bundle on an istiod mesh, and none elsewhere; an
+        empty list is none
     accounts: by default `default` and those of its proxies on a Citadel mesh, and none elsewhere
     """
 
@@ -147,7 +151,7 @@ class Identity:
     account: str
     namespace: str = "default"
     holds: tuple[Ca, ...] | None = None
-    leaf: Leaf = Leaf()
+    leaf: Leaf = _DAY
     state: str = "Available"
 
 
@@ -162,6 +166,7 @@ class Proxy:
     holds: the trust bundle in its memory; by default the CA's
     leaf: the certificate in its memory
     identities: of a ztunnel
+    ending: on its way out, with a deletionTimestamp
     answers: yes | refuses (nothing listens on 15000) | hangs | cut (in the middle of an answer) | garbage
     """
 
@@ -173,11 +178,13 @@ class Proxy:
     image: str = ""
     revision: str = "default"
     holds: tuple[Ca, ...] | None = None
-    leaf: Leaf = Leaf()
+    leaf: Leaf = _DAY
     identities: tuple[Identity, ...] = ()
     phase: str = "Running"
     ready: bool = True
     started: timedelta = timedelta(days=-1)
+    node: str = "node1"
+    ending: bool = False
     answers: Literal["yes", "refuses", "hangs", "cut", "garbage"] = "yes"
 
 
@@ -195,6 +202,10 @@ class Edit:
     patch: Mapping[str, Any] | None = None
 
 
+_AUTHORITY = Authority()
+_CONTROL_PLANE = ControlPlane()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mesh:
     """All of it.
@@ -205,7 +216,7 @@ class Mesh:
     hub: where the images come from
     ca: the CA that signs, as it stands in memory; beside: further CA Secrets, which do not
     trust_bundle: a ClusterTrustBundle, which then replaces the ConfigMaps
-    istio_security: ConfigMap `istio-security` of the Citadel era; by default what the CA would write; an empty list is none
+    istio_security: ConfigMap `istio-security` of the Citadel era; by default what the CA would write, empty is none
     istiod_tls: a Secret `istiod-tls`
     others: further meshes of the same cluster
     """
@@ -216,9 +227,9 @@ class Mesh:
     home: str = "istio-system"
     hub: str = "docker.io/istio"
     trust_domain: str = "cluster.local"
-    ca: Authority = Authority()
+    ca: Authority = _AUTHORITY
     beside: tuple[Authority, ...] = ()
-    control_planes: tuple[ControlPlane, ...] = (ControlPlane(),)
+    control_planes: tuple[ControlPlane, ...] = (_CONTROL_PLANE,)
     namespaces: tuple[Namespace, ...] = ()
     proxies: tuple[Proxy, ...] = ()
     trust_bundle: tuple[Ca, ...] | None = None

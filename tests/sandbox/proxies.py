@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sandbox import building, shapes
-from sandbox.shapes import PodShape, Workload
+from sandbox.workloads import PodShape, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,36 +23,34 @@ _VOLUMES = ["workload-socket", "istio-envoy", "istio-data", "istio-podinfo", "is
 def control_plane_workload(mesh: Mesh, control_plane: ControlPlane) -> Workload:
     shape = _citadel(mesh, control_plane) if mesh.era == "citadel" else _istiod(mesh, control_plane)
     suffix = "" if control_plane.revision in ("", "default") else f"-{control_plane.revision}"
-    selector = {key: shape.labels[key] for key in ("app", "istio", "istio.io/rev") if key in shape.labels}
+    running = replace(shape, ready=control_plane.ready)
     return Workload(
         kind="Deployment",
         name="istio-citadel" if mesh.era == "citadel" else f"istiod{suffix}",
         namespace=mesh.home,
         labels=shape.labels,
+        selector={key: shape.labels[key] for key in ("app", "istio", "istio.io/rev") if key in shape.labels},
         template=shape,
-        pods=(replace(shape, ready=control_plane.ready),) * control_plane.replicas,
+        pods=((running, mesh.now + control_plane.started),) * control_plane.replicas,
         created=mesh.now + mesh.ca.created,
-        started=mesh.now + control_plane.started,
-        selector=selector,
     )
 
 
 def workload(mesh: Mesh, group: list[Proxy]) -> Workload:
     """Give the Deployment or DaemonSet of proxies that share namespace and name."""
     first = group[0]
-    pods = tuple(_pod(mesh, proxy) for proxy in group)
+    pods = tuple((_pod(mesh, proxy), mesh.now + proxy.started) for proxy in group)
     standalone = first.kind in ("gateway", "waypoint", "ztunnel", "agentgateway")
-    plain = pods[0] if standalone else _app(first)
+    template = pods[0][0] if standalone else _app(first)
     return Workload(
         kind="DaemonSet" if first.kind == "ztunnel" else "Deployment",
         name=first.name,
         namespace=first.namespace,
-        labels={"app": first.name},
-        template=plain,
+        labels={"app": template.labels["app"]},
+        selector={"app": template.labels["app"]},
+        template=template,
         pods=pods,
         created=mesh.now + min(proxy.started for proxy in group),
-        started=mesh.now + first.started,
-        selector={"app": first.name},
     )
 
 
@@ -89,7 +87,12 @@ def _citadel(mesh: Mesh, control_plane: ControlPlane) -> PodShape:
         "--workload-cert-ttl=2160h",
     ]
     if not self_signed:
-        files = {"signing-cert": "ca-cert", "signing-key": "ca-key", "root-cert": "root-cert", "cert-chain": "cert-chain"}
+        files = {
+            "signing-cert": "ca-cert",
+            "signing-key": "ca-key",
+            "root-cert": "root-cert",
+            "cert-chain": "cert-chain",
+        }
         args += [f"--{option}=/etc/cacerts/{file}.pem" for option, file in files.items()]
     image = control_plane.image or f"{mesh.hub}/citadel:{control_plane.version or mesh.version}"
     labels = {"istio": "citadel"}
@@ -122,7 +125,8 @@ def _pod(mesh: Mesh, proxy: Proxy) -> PodShape:
         "agentgateway": _waypoint,
         "ztunnel": _ztunnel,
     }[proxy.kind](mesh, proxy)
-    return replace(shape, phase=proxy.phase, ready=proxy.ready, account=proxy.account or proxy.name)
+    account = proxy.account or proxy.name
+    return replace(shape, phase=proxy.phase, ready=proxy.ready, account=account, node=proxy.node, ending=proxy.ending)
 
 
 def _sidecar(mesh: Mesh, proxy: Proxy) -> PodShape:
@@ -191,9 +195,7 @@ def _ztunnel(mesh: Mesh, proxy: Proxy) -> PodShape:
         "ISTIO_META_ENABLE_HBONE": "true",
     }
     return PodShape(
-        containers=(
-            shapes.container("istio-proxy", proxy_image(mesh, proxy), args=("proxy", "ztunnel"), env=env),
-        ),
+        containers=(shapes.container("istio-proxy", proxy_image(mesh, proxy), args=("proxy", "ztunnel"), env=env),),
         labels={
             "app": "ztunnel",
             "app.kubernetes.io/name": "ztunnel",

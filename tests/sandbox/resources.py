@@ -148,16 +148,20 @@ class Catalogue:
         if path == "/api":
             return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
         if path == "/apis":
-            return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [self._group(name) for name in self._groups()]}
+            return {
+                "kind": "APIGroupList",
+                "apiVersion": "v1",
+                "groups": [self._group(name) for name in self._groups()],
+            }
         if path == "/version":
             return {
                 "major": "1",
-                "minor": "33",
-                "gitVersion": "v1.33.0",
+                "minor": "36",
+                "gitVersion": "v1.36.0",
                 "gitCommit": "0" * 40,
                 "gitTreeState": "clean",
-                "buildDate": "2025-04-23T13:29:10Z",
-                "goVersion": "go1.24.2",
+                "buildDate": "2026-04-22T13:29:10Z",
+                "goVersion": "go1.26.0",
                 "compiler": "gc",
                 "platform": "linux/amd64",
             }

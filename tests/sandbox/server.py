@@ -10,24 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import threading
-from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from aiohttp import web
 
 from sandbox import building, forwarding, pki
 from sandbox.api import Api
 from sandbox.resources import Target
+from sandbox.shapes import meta
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from sandbox.access import Access
     from sandbox.faults import Faults, Request
@@ -38,19 +36,32 @@ TOKEN = "sandbox-token"
 
 
 class _Connections(web.Server):
-    """The connections of one server, which ends them at once: a polite TLS goodbye waits for the client's."""
+    """The connections of one server, which ends them at once: a polite TLS goodbye would wait for the client's."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._transports: WeakSet[asyncio.Transport] = WeakSet()
+    def __init__(self, answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
+        super().__init__(answer, handler_cancellation=True)
+        self._sockets: dict[web.RequestHandler, socket.socket] = {}
+        self._idle = asyncio.Event()
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
-        self._transports.add(transport)
+        self._sockets[handler] = transport.get_extra_info("socket")
 
-    def abort(self) -> None:
-        for transport in self._transports:
-            transport.abort()
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        self._sockets.pop(handler, None)
+        if not self._sockets:
+            self._idle.set()
+
+    async def end(self) -> None:
+        # Not by the transports: one that is closing already does not listen to abort() any more.
+        for plain in self._sockets.values():
+            with suppress(OSError):
+                plain.shutdown(socket.SHUT_RDWR)
+        await self.shutdown(timeout=1)
+        if self._sockets:
+            self._idle.clear()
+            await self._idle.wait()
 
 
 class Server:
@@ -64,8 +75,9 @@ class Server:
         self._listening = socket.create_server(("127.0.0.1", port))
         self.url = f"https://127.0.0.1:{self._listening.getsockname()[1]}"
         self.kubeconfig = self.write_kubeconfig(folder / "kubeconfig")
-        self._clock_offset = clock_offset
-        self._started: Future[Api] = Future()
+        self._api = Api(mesh, self.token, clock_offset)
+        self._tls = pki.server_context(self.files)
+        self._started = threading.Event()
         self._thread = threading.Thread(target=asyncio.run, args=(self._main(),), name="sandbox")
 
     @property
@@ -102,17 +114,16 @@ class Server:
         """Change an object by a merge patch, or make it of the patch where it is not there."""
 
         def changed(api: Api) -> None:
-            old = next((body for body in _bodies(api, kind) if _place(body) == (namespace, name)), None)
-            blank = {"apiVersion": api.store.catalogue.named(kind).api, "kind": kind, "metadata": {"name": name}}
-            if namespace:
-                blank["metadata"]["namespace"] = namespace
-            api.store.put(building.with_string_data(building.merged(old or blank, patch)))
+            resource = api.store.catalogue.named(kind)
+            old = api.store.find(Target(resource, namespace, name))
+            blank = {"apiVersion": resource.api, "kind": kind, "metadata": meta(name, namespace, self.mesh.now)}
+            body = blank if old is None else old.body
+            api.store.put(building.with_string_data(building.merged(body, patch)))
 
         self._in_loop(changed)
 
     def delete(self, kind: str, namespace: str, name: str) -> None:
-        resource_of = lambda api: api.store.catalogue.named(kind)
-        self._in_loop(lambda api: api.store.delete(Target(resource_of(api), namespace, name)))
+        self._in_loop(lambda api: api.store.delete(Target(api.store.catalogue.named(kind), namespace, name)))
 
     def become(self, mesh: Mesh) -> None:
         """Let the cluster be another description from now on; what is the same in both stays untouched."""
@@ -134,10 +145,6 @@ class Server:
 
         self._in_loop(set_offset)
 
-    @property
-    def _api(self) -> Api:
-        return self._started.result()
-
     def _in_loop(self, act: Callable[[Api], T]) -> T:
         """Run in the server's thread, so that no request sees half a change."""
 
@@ -148,32 +155,16 @@ class Server:
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
-        try:
-            api = Api(self.mesh, self.token, self._clock_offset)
-        except BaseException as error:
-            self._started.set_exception(error)
-            return
-        connections = _Connections(api.answer, handler_cancellation=True)
-        global C; C=connections
-        runner = web.ServerRunner(connections, shutdown_timeout=1)
-        await runner.setup()
-        await web.SockSite(runner, self._listening, ssl_context=self._tls()).start()
-        self._started.set_result(api)
-        await api.closing.wait()
-        await runner.cleanup()
-        connections.abort()
-        await asyncio.sleep(0.001)
+        connections = _Connections(self._api.answer)
+        listening = await self._loop.create_server(connections, sock=self._listening, ssl=self._tls)
+        self._started.set()
+        await self._api.closing.wait()
+        listening.close()
+        await connections.end()
 
-    def _tls(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.files.certificate, self.files.key)
-        context.load_verify_locations(self.files.authority)
-        context.verify_mode = ssl.CERT_OPTIONAL
-        return context
-
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         self._thread.start()
-        self._started.result()
+        self._started.wait()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -187,11 +178,3 @@ def serve(mesh: Mesh, *, clock_offset: timedelta = timedelta(0), port: int = 0) 
     """Serve a mesh until the block ends; `clock_offset` is how far the server's clock (the Date header) is ahead."""
     with TemporaryDirectory(prefix="sandbox-") as folder, Server(mesh, Path(folder), clock_offset, port) as server:
         yield server
-
-
-def _bodies(api: Api, kind: str) -> list[dict[str, Any]]:
-    return [entry.body for entry in api.store.now(api.store.catalogue.named(kind))]
-
-
-def _place(body: Mapping[str, Any]) -> tuple[str, str]:
-    return body["metadata"].get("namespace", ""), body["metadata"]["name"]

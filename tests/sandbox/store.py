@@ -81,18 +81,21 @@ class Store:
     def now(self, resource: Resource) -> tuple[Entry, ...]:
         return self._history[resource][-1][1]
 
+    def find(self, target: Target) -> Entry | None:
+        return _find(self.now(target.resource), _key(target.namespace, target.name))
+
     def get(self, target: Target) -> Entry:
-        entry = _find(self.now(target.resource), _key(target.namespace, target.name))
+        entry = self.find(target)
         if entry is None:
             raise not_found(target.resource.plural, target.resource.group, target.name)
         return entry
 
     def page(self, target: Target, query: Mapping[str, str]) -> Page:
-        """List as the API server does: in key order, and a list that is continued goes on in the snapshot it began in."""
+        """List as the API server does: in key order; what is continued goes on in the snapshot it began in."""
         resource = target.resource
         version, start, entries = self.version, "", self.now(resource)
         if token := query.get("continue"):
-            version, start = self._resume(resource, token)
+            version, start = self._resume(token)
             entries = self._at(resource, version)
         selected = query.get("labelSelector", "") + query.get("fieldSelector", "")
         matching = self._matching(entries, target, query) if selected or target.namespace or target.name else entries
@@ -143,6 +146,9 @@ class Store:
     def become(self, bodies: Iterable[Body]) -> None:
         """Take over another description of the same cluster: only what differs is written."""
         wanted = {(body["kind"], _key_of(body)): body for body in bodies}
+        self.catalogue = Catalogue(wanted.values())
+        for resource in self.catalogue.resources:
+            self._history.setdefault(resource, [(0, ())])
         for resource in self.catalogue.resources:
             for entry in self.now(resource):
                 if (resource.kind, entry.key) not in wanted:
@@ -169,7 +175,7 @@ class Store:
     def _at(self, resource: Resource, version: int) -> tuple[Entry, ...]:
         return next(entries for since, entries in reversed(self._history[resource]) if since <= version)
 
-    def _resume(self, resource: Resource, token: str) -> tuple[int, str]:
+    def _resume(self, token: str) -> tuple[int, str]:
         try:
             said = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
             version, start = int(said["rv"]), str(said["start"])
@@ -181,9 +187,7 @@ class Store:
             raise ApiError(410, _EXPIRED, proceed=_token(-1, start.removesuffix("\0")))
         return version, start
 
-    def _matching(
-        self, entries: tuple[Entry, ...], target: Target, query: Mapping[str, str]
-    ) -> tuple[Entry, ...]:
+    def _matching(self, entries: tuple[Entry, ...], target: Target, query: Mapping[str, str]) -> tuple[Entry, ...]:
         labels = selectors.by_labels(query.get("labelSelector", ""))
         fields = selectors.by_fields(query.get("fieldSelector", ""), target.resource)
         if target.namespace:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def answer(mesh: Mesh, proxy: Proxy, pod: str, path: str) -> Body | None:
-    """Give the JSON at a path (any query is ignored); None is an unknown path, of which there is more than in an Envoy."""
+    """Give the JSON at a path, whatever its query; None is an unknown path, as all of an Envoy's are here."""
     return _config_dump(mesh, proxy, pod) if path == "/config_dump" else None
 
 
@@ -31,7 +31,11 @@ def _config_dump(mesh: Mesh, proxy: Proxy, pod: str) -> Body:
             "localNode": "node1",
             "secretTtl": {"nanos": 0, "secs": 86400},
             "ztunnelIdentity": f"spiffe://{mesh.trust_domain}/ns/{proxy.namespace}/sa/{proxy.account or proxy.name}",
-            "ztunnelWorkload": {"name": pod, "namespace": proxy.namespace, "serviceAccount": proxy.account or proxy.name},
+            "ztunnelWorkload": {
+                "name": pod,
+                "namespace": proxy.namespace,
+                "serviceAccount": proxy.account or proxy.name,
+            },
         },
         "policies": [],
         "services": [],

@@ -1,0 +1,69 @@
+"""A live cluster: the only door to the Kubernetes API, and to `kubernetes`, `urllib3` and `websocket`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshtrust.cluster.connection import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime, timedelta
+    from types import TracebackType
+    from typing import Self
+
+    from meshtrust.objects import KubeObject, Ref, Unread
+
+__all__ = ["Cluster", "Connection"]
+
+
+class Cluster:
+    """A `Source` over the API server that the connection leads to. Reading it from many threads is fine."""
+
+    recorded = False
+    taken_at: datetime | None = None
+    unread: tuple[Unread, ...] = ()
+    exposed: tuple[Ref, ...] = ()
+
+    def __init__(self, connection: Connection, trace: Callable[[str], None] | None = None) -> None:
+        """Read the kubeconfig; nothing is asked of the server yet. `trace` is told of each request in one line."""
+        # Here and not above, so that --help and -f do not pay for what speaks to a server.
+        from meshtrust.cluster.kubeconfig import read_context  # noqa: PLC0415
+        from meshtrust.cluster.lists import Lists  # noqa: PLC0415
+        from meshtrust.cluster.session import Session  # noqa: PLC0415
+
+        context = read_context(connection)
+        self.namespace = context.namespace
+        self._session = Session(context, connection.request_timeout, trace)
+        self._lists = Lists(self._session)
+
+    @property
+    def clock_skew(self) -> timedelta | None:
+        return self._session.clock_skew
+
+    def objects(
+        self,
+        kind: str,
+        *,
+        namespace: str = "",
+        name: str = "",
+        labels: Mapping[str, str] | None = None,
+    ) -> Iterator[KubeObject | Unread]:
+        return self._lists.objects(kind, namespace, name, labels or {})
+
+    def holds(self, kind: str) -> bool:  # noqa: ARG002 - a live cluster can know of all
+        return True
+
+    def close(self) -> None:
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

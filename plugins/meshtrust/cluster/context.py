@@ -92,6 +92,14 @@ class Context:
         return urlsplit(self.server).netloc.rpartition("@")[2]
 
     @property
+    def host(self) -> str:
+        return urlsplit(self.server).hostname or ""
+
+    @property
+    def who(self) -> str:
+        return f'user "{self.user_name}" of {self}' if self.user_name else str(self)
+
+    @property
     def secure(self) -> bool:
         return self.server.startswith("https://")
 

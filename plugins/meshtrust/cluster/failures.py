@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from http import HTTPStatus
+from http.client import IncompleteRead
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -31,6 +32,7 @@ _NOT_TLS = {
     "PACKET_LENGTH_TOO_LONG",
     "UNKNOWN_PROTOCOL",
 }
+_LINE = 500  # as much of a message as one reads
 _CUT = {"UNEXPECTED_EOF_WHILE_READING", "EOF_OCCURRED"}
 
 
@@ -43,9 +45,9 @@ class Status(msgspec.Struct):
 
     @property
     def line(self) -> str:
-        """The message as one line without control characters, and no longer than one reads."""
+        """The message as one short line without control characters."""
         text = " ".join("".join(c if c.isprintable() else " " for c in self.message).split())
-        return text if len(text) <= 500 else f"{text[:500]} …"
+        return text if len(text) <= _LINE else f"{text[:_LINE]} …"
 
 
 def status_of(body: bytes) -> Status:
@@ -78,9 +80,9 @@ def not_reached(error: Exception, login: Login, timeout: float | None) -> Unreac
         message, hint = _tls_words(tls, login, timeout)
         return Unreachable(f"Unable to connect to the server: {message}", hint)
     if isinstance(error, _EXCEPTIONS.NameResolutionError):
-        host = context.address.rpartition(":")[0] or context.address
         return Unreachable(
-            f"Unable to connect to the server: lookup {host}: no such host", f"is the server of {context} right?"
+            f"Unable to connect to the server: lookup {context.host}: no such host",
+            f"is the server of {context} right, and is the network there?",
         )
     if isinstance(error, _EXCEPTIONS.NewConnectionError):
         return _not_connected(error, context)
@@ -90,7 +92,8 @@ def not_reached(error: Exception, login: Login, timeout: float | None) -> Unreac
             "--request-timeout 60s waits longer, 0 without an end",
         )
     return Unreachable(
-        f"the connection to {context.address} broke off: {_reason(error)}", "try again; is there a proxy in between?"
+        f"the connection to {context.address} broke off: {_reason(error)}",
+        "try again" if context.secure else f"the server of {context} is plain http: should it be https?",
     )
 
 
@@ -100,40 +103,40 @@ def not_answered(status: int, body: bytes, question: Question, context: Context)
     if status == HTTPStatus.UNAUTHORIZED:
         return ToolError(
             "You must be logged in to the server (Unauthorized)",
-            f'the credentials of user "{context.user_name}" in {context} have expired or are not known: log in again',
+            f"the credentials of {context.who} have expired or are not known to it: log in again",
         )
     if status == HTTPStatus.FORBIDDEN:
-        return _forbidden(told, question)
-    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        return Unreachable(
-            f"{context.address} redirects elsewhere instead of answering: not an API server",
-            f"is the server of {context} right, or is there a login page in between?",
-        )
+        return _forbidden(told, question, context)
     said = f": {told.line}" if told.line else ""
     return Unreachable(
-        f"{context.address} answered {_phrase(status)} to {question}{said}", "try again; the server's log knows more"
+        f"cannot {question}: {context.address} answered {_phrase(status)}{said}",
+        "try again; the log of the API server knows more" if told.kind else _elsewhere(context),
     )
 
 
 def not_kubernetes(content_type: str, question: Question, context: Context) -> Unreachable:
-    kind = content_type.partition(";")[0].strip() or "something"
-    kind = kind if kind.isprintable() and kind != "application/json" else "something"
+    kind = content_type.partition(";")[0].strip()
+    kind = "other JSON" if kind == "application/json" else kind if kind and kind.isprintable() else "something else"
     return Unreachable(
-        f"{context.address} answered {question} with {kind} that is not of a Kubernetes API server",
-        f"is the server of {context} right, or is there a proxy or a login page in between?",
+        f"cannot {question}: {context.address} answered with {kind}, not as a Kubernetes API server",
+        _elsewhere(context),
     )
 
 
-def _forbidden(told: Status, question: Question) -> NotAllowed:
+def _elsewhere(context: Context) -> str:
+    return f"is the server of {context} right, or is there a proxy or a login page in between?"
+
+
+def _forbidden(told: Status, question: Question, context: Context) -> NotAllowed:
     user = re.search(r'User "([^"]*)" cannot (\S+) ', told.line)
     who = f'User "{user[1]}" ' if user else ""
-    # Another refusal than that of this very right (impersonation, an admission or a webhook) is worth its own words.
-    own = told.line if told.line and (not user or user[2] != question.verb) else ""
+    # Another refusal than that of this very right (of impersonation, of a proxy) is worth its own words.
+    own = "" if user and user[2] == question.verb else f": {told.line or 'no reason given'}"
     scope = f"-n {question.namespace}" if question.namespace and question.kind.namespaced else "-A"
-    return NotAllowed(
-        f"{who}cannot {question}{': ' if own else ''}{own}",
-        f"ask for the right, and try it with: kubectl auth can-i {question.verb} {question.resource} {scope}",
-    )
+    hint = f"ask for the right, and try it with: kubectl auth can-i {question.verb} {question.resource} {scope}"
+    if user and user[1] == "system:anonymous":
+        hint = f"no credentials were sent: look at the user of {context}"
+    return NotAllowed(f"{who}cannot {question}{own}", hint)
 
 
 def _not_connected(error: Exception, context: Context) -> Unreachable:
@@ -169,14 +172,14 @@ def _tls_words(error: ssl.SSLError, login: Login, timeout: float | None) -> tupl
         return f"{context.address} gave an HTTP response to an HTTPS client", f"is the server of {context} right?"
     if "ALERT" in reason or "CERTIFICATE_REQUIRED" in reason:
         alert = reason.partition("ALERT_")[2].replace("_", " ").lower()
-        return f"remote error: tls: {alert}", f'the server does not take the certificate of user "{context.user_name}"'
+        return f"remote error: tls: {alert}", f"the server does not take the client certificate of {context.who}"
     return f"tls: {reason.replace('_', ' ').lower() or error}", f"is the server of {context} right?"
 
 
 def _verification_words(error: ssl.SSLCertVerificationError, login: Login, timeout: float | None) -> tuple[str, str]:
     context, failed = login.context, "tls: failed to verify certificate: x509:"
     if error.verify_code in _OTHER_NAME:
-        asked = context.cluster.get("tls-server-name") or context.address.rpartition(":")[0] or context.address
+        asked = context.cluster.get("tls-server-name") or context.host
         names = login.names(timeout)
         known = (
             f"certificate is valid for {', '.join(names)}, not {asked}" if names else f"certificate is not for {asked}"
@@ -200,6 +203,8 @@ def _reason(error: BaseException) -> str:
     inner = next((arg for arg in error.args if isinstance(arg, BaseException)), None) or error.__cause__
     if inner is not None:
         return _reason(inner)
+    if isinstance(error, IncompleteRead):
+        return "the answer was cut short"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return (" ".join(text.split()) or type(error).__name__).lower()
 

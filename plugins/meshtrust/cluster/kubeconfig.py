@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import msgspec
 
@@ -26,6 +26,22 @@ if TYPE_CHECKING:
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 Entry = TypeVar("Entry", ContextEntry, ClusterEntry, UserEntry)
+
+
+class _Named(TypedDict):
+    name: str
+
+
+_Structure = TypedDict(
+    "_Structure",
+    {
+        "clusters": list[_Named] | None,
+        "contexts": list[_Named] | None,
+        "users": list[_Named] | None,
+        "current-context": str | None,
+    },
+    total=False,
+)
 
 _FILES = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
 
@@ -55,12 +71,14 @@ class _Files:
         """Add one file. Not given to the merger as a list: it would split a path at every colon."""
         try:
             self._merger.load_config(str(path))
+            msgspec.convert(self._merger.config_files[str(path)], _Structure)
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "not text in UTF-8"
             raise ToolError(f"kubeconfig {path}: {why}", "is it the file that you meant?") from error
         except YAMLError as error:
             raise ToolError(f"kubeconfig {path} is not YAML: {' '.join(str(error).split())}", "repair it") from error
-        except (AttributeError, KeyError, TypeError) as error:  # the official merger takes the structure for granted
+        except (AttributeError, KeyError, TypeError, msgspec.ValidationError) as error:
+            # The first three are the merger's, which takes the structure for granted.
             raise ToolError(
                 f"kubeconfig {path} does not have the structure of one",
                 "clusters, users and contexts are lists of entries with a name",
@@ -70,12 +88,12 @@ class _Files:
     def current_context(self) -> str:
         # The first file that sets one, as kubectl has it; the official merger takes the last.
         named = (file.get("current-context") for file in self._merger.config_files.values())
-        return next((str(name) for name in named if name), "")
+        return next((name for name in named if name), "")
 
     @property
     def contexts(self) -> tuple[str, ...]:
         merged = self._merger.config
-        return tuple(str(node.value["name"]) for node in merged["contexts"].value) if merged else ()
+        return tuple(node.value["name"] for node in merged["contexts"].value) if merged else ()
 
     def find(self, section: str, name: str, shape: type[Entry]) -> Entry | None:
         node = self._merger.config[section].get_with_name(name, safe=True) if self._merger.config else None

@@ -101,7 +101,7 @@ def _official(context: Context, user: UserEntry) -> Configuration:
 def _with_plugin(context: Context) -> tuple[UserEntry, datetime | None]:
     """Ask the credential plugin itself: the official loader logs its failures and goes on as nobody."""
     user, plugin = context.user, context.user["exec"]
-    place = f'credential plugin "{plugin.get("command", "")}" of user "{context.user_name}"'
+    place = f'credential plugin "{plugin.get("command", "")}" of {context.who}'
     try:
         told = ConfigNode("cluster", _told(context)) if plugin.get("provideClusterInfo") else None
         status = ExecProvider(ConfigNode("exec", plugin), None, told).run()

@@ -115,7 +115,7 @@ def _set_proxy(configuration: Configuration, context: Context) -> None:
     if "proxy-url" in context.cluster:
         configuration.proxy = context.cluster["proxy-url"]
         configuration.no_proxy = ""  # what NO_PROXY says is about the proxies of the environment
-    elif _LOOPBACK.fullmatch(urlsplit(context.server).hostname or ""):
+    elif _LOOPBACK.fullmatch(context.host):
         configuration.proxy = None  # as Go has it: the kubeconfigs of kind and minikube work behind HTTPS_PROXY
     if not configuration.proxy:
         return

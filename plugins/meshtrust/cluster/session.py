@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from meshtrust.cluster.failures import is_broken, not_answered, not_reached
 from meshtrust.cluster.login import log_in
@@ -56,15 +58,20 @@ class Session:
         self._lock = Lock()
 
     def ask(self, question: Question) -> Answer:
-        tries = 0
-        while True:
-            answer = self._try(question, last=tries >= len(_PAUSES))
-            pause = _pause(answer, tries)
+        for tries in count():
+            login = self._logged_in()
+            try:
+                answer = self._request(login, question)
+            except urllib3.exceptions.HTTPError as error:
+                if not is_broken(error) or tries >= len(_PAUSES):
+                    raise not_reached(error, login, self._timeout) from error
+                pause: float | None = _PAUSES[tries]
+            else:
+                pause = _pause(answer, tries)
             if pause is None:
                 break
             time.sleep(pause)
-            tries += 1
-        if answer is None or answer.status not in _ANSWERS:
+        if answer.status not in _ANSWERS:
             raise not_answered(answer.status, answer.body, question, self.context)
         return answer
 
@@ -73,3 +80,67 @@ class Session:
             if self._login:
                 self._login.pool.close()
                 self._login = None
+
+    def _logged_in(self) -> Login:
+        with self._lock:  # so that a plugin that opens a browser is run once
+            if self._login is None or self._login.expired:
+                self._login = log_in(self.context)
+            return self._login
+
+    def _request(self, login: Login, question: Question) -> Answer:
+        path = urlsplit(self.context.server).path + question.path
+        # A proxy that forwards plain http is told the whole URL.
+        target = path if self.context.secure or not login.pool.proxy else self.context.server + question.path
+        begin, status = datetime.now(UTC), "-"
+        try:
+            response = login.pool.urlopen(
+                "GET",
+                target,
+                headers=login.headers(),
+                retries=False,
+                redirect=False,
+                assert_same_host=False,
+                timeout=urllib3.Timeout(total=self._timeout) if self._timeout else None,
+                preload_content=False,
+            )
+            status = str(response.status)
+            if self.clock_skew is None:
+                self.clock_skew = _skew(response.headers.get("date", ""), begin, datetime.now(UTC))
+            body = _whole(response)
+        finally:
+            taken = (datetime.now(UTC) - begin) / timedelta(milliseconds=1)
+            self._trace(f"GET {path} {status} {taken:.0f} ms")
+        headers = response.headers
+        return Answer(response.status, headers.get("content-type", ""), body, headers.get("retry-after", ""))
+
+
+def _whole(response: urllib3.BaseHTTPResponse) -> bytes:
+    """Read to the end, so that the connection may serve again; otherwise it must not."""
+    try:
+        return response.read()
+    except BaseException:
+        response.close()
+        raise
+
+
+def _skew(date: str, begin: datetime, end: datetime) -> timedelta | None:
+    """Compare the server's second, taken at its middle, with the middle of the request."""
+    try:
+        server = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    if server.tzinfo is None:
+        return None
+    return server + timedelta(seconds=0.5) - (begin + (end - begin) / 2)
+
+
+def _pause(answer: Answer, tries: int) -> float | None:
+    """How long to wait before another try; None takes the answer as it is."""
+    asked = float(answer.retry_after) if answer.retry_after.isdecimal() else None
+    if asked is not None and asked > _PATIENCE:
+        return None
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS and tries < _POLITE_TRIES:
+        return 1.0 if asked is None else asked
+    if answer.status in _FAILING and tries < len(_PAUSES):
+        return _PAUSES[tries] if asked is None else asked
+    return None

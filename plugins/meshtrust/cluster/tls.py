@@ -74,7 +74,7 @@ def _believing(authority: str | None, context: Context) -> ssl.SSLContext:
 
 
 def _show(tls: ssl.SSLContext, certificate: str, key: str | None, context: Context) -> None:
-    place = f'client certificate of user "{context.user_name}"'
+    place = f"client certificate of {context.who}"
     try:
         tls.load_cert_chain(certificate, key, password=_no_password)
     except ssl.SSLError as error:

@@ -72,6 +72,10 @@ def _refuse(event: Any, why: str) -> NoReturn:
     raise Unreadable(f"{_at(event.start_mark)}: {why}")
 
 
+def _refuse_tag(event: Any) -> NoReturn:
+    _refuse(event, f"the tag {event.tag.replace(_TAG, '!!')!r} is not one that Kubernetes knows")
+
+
 @dataclass(slots=True)
 class _Open:
     """A mapping or a sequence whose end has not come yet; `size` counts its values as if aliases were written out."""
@@ -105,7 +109,7 @@ class _Composer:
 
     def _begin(self, event: Any) -> None:
         if event.tag not in _COLLECTIONS:
-            _refuse(event, f"has the tag {event.tag!r}, which Kubernetes does not know")
+            _refuse_tag(event)
         if len(self._open) >= _DEEPEST:
             _refuse(event, "is nested too deeply")
         if self._wants_key():
@@ -169,7 +173,7 @@ def _value(event: Any) -> Any:
         return text
     if event.tag in {f"{_TAG}{name}" for name in ("null", "bool", "int", "float")}:
         return _typed(event, event.tag)
-    _refuse(event, f"has the tag {event.tag!r}, which Kubernetes does not know")
+    _refuse_tag(event)
 
 
 def _typed(event: Any, tag: str) -> Any:

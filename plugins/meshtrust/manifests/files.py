@@ -61,8 +61,8 @@ def _content(path: str) -> bytes:
     try:
         with Path(path).open("rb") as file:
             return _bounded(file)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise Unreadable(_words(error)) from error
+    except OSError as error:
+        raise Unreadable(_words(error), hint="") from error
 
 
 def _bounded(file: BinaryIO) -> bytes:
@@ -72,11 +72,10 @@ def _bounded(file: BinaryIO) -> bytes:
     return content
 
 
-def _words(error: OSError | ValueError) -> str:
+def _words(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file or folder"
-    reason = error.strerror if isinstance(error, OSError) else None
-    return f"cannot be read: {reason or error}"
+    return f"cannot be read: {error.strerror}"
 
 
 def _opened(ref: Ref, content: bytes, *, named: bool) -> Iterator[File | Unread]:
@@ -108,7 +107,7 @@ def _folder(folder: str) -> Iterator[File | Unread]:
     paths = sorted(Path(place, name) for place, _, names in os.walk(folder, onerror=refused.append) for name in names)
     for error in refused:
         if error.filename == folder:
-            raise Unreadable(_words(error))
+            raise Unreadable(_words(error), hint="")
         yield Unread(Ref("File", "", _printable(error.filename)), _words(error))
     bug_reports = {path.parent.parent for path in paths if reports.is_resources(path)}
     for path in paths:

@@ -89,6 +89,9 @@ def _read_mesh(
     stored = Stored(seen=False) if scope.public else _read_stored(look, home)
     choice = choose(look, home, own, stored, tuple(c for copy in published for c in copy.certificates))
     istiod = not own or any(i.era is Era.ISTIOD for i in own)
+    internal = any(authority.kind is not Kind.EXTERNAL for authority in choice.authorities)
+    if not own and internal and not shared.source.recorded and not shared.gaps:
+        look.gaps.append(Gap(Ref("Pod", home, ""), Sight.SETTINGS, "no istiod and no Citadel runs here"))
     if istiod and not published and not shared.source.holds("ConfigMap"):
         look.gaps.append(Gap(Ref("ConfigMap", home, names.ROOT_CONFIGMAP), Sight.COPIES, _NOT_RECORDED))
     return Mesh(

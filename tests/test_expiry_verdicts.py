@@ -1,0 +1,34 @@
+"""Every mesh of `meshes` gets its verdict, and the same whether it is read from a recording or from an API server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from judging import levels, live, recorded
+from meshes import CASES
+from meshtrust.render import Output, render
+from sandbox.server import serve
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_recorded_mesh_gets_its_verdict(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    found = recorded(case.mesh, tmp_path)
+    assert (str(found.status), levels(found)) == (case.status, dict(case.findings)), render(found, Output.TABLE)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_live_mesh_gives_the_same_report_as_its_recording(name: str, tmp_path: Path) -> None:
+    mesh = CASES[name].mesh
+    with serve(mesh) as server:
+        found = live(server)
+    kept = recorded(mesh, tmp_path)
+    # A recording cannot be asked for the server's clock; all else is equal.
+    answered_by_both = tuple(finding for finding in found.findings if finding.check.id not in kept.not_asked)
+    assert (found.rows, answered_by_both, found.remarks) == (kept.rows, kept.findings, kept.remarks)
+    assert found.status == kept.status
