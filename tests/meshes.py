@@ -250,5 +250,6 @@ CASES: Mapping[str, Case] = {
     "renewal-adds-an-identifier": Case(
         istiod(ca=Authority(root=replace(ROOT, identifier="none", starts=days(-2900), ends=days(750))))
     ),
+    "evil-subject": Case(istiod(ca=Authority(root=replace(ROOT, subject="O=\x1b[31mred\u202e", string_type="utf8")))),
     "key-in-the-annotation": warning(istiod(ca=Authority(applied=True)), "key-hidden"),
 }

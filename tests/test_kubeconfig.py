@@ -265,6 +265,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
         ({"server": ["x"]}, {}, 'kubeconfig {}: cluster "one": Expected `str`, got `array` - at `$.server`'),
         ({"server": "ftp://one"}, {}, "server ftp://one: not a URL of http or https"),
         ({"server": "https://one:port"}, {}, "server https://one:port: not a URL"),
+        ({"server": "https://one..two"}, {}, "server https://one..two: not a URL"),
         ({"certificate-authority-data": "%%%"}, {}, 'certificate-authority-data of context "one" is not base64'),
         (
             {"certificate-authority-data": PEM, "insecure-skip-tls-verify": True},

@@ -134,9 +134,24 @@ def test_what_unpacks_without_end_is_refused(secret: Secret, pack: Pack) -> None
     assert refused.value.hint == "unpack it, and give the files under cluster/ with -f"
     archive = gzip.decompress(pack({"a.yaml": text, "b.yaml": "null\n"}))
     assert [(str(member.path), member.content, member.why) for member in members(archive, limit=4000)] == [
-        ("a.yaml", None, "is larger than 4,000 bytes"),
+        ("a.yaml", None, "is larger than what may be unpacked"),
         ("b.yaml", b"null\n", ""),
     ]
+
+
+def test_a_size_below_zero_ends_the_archive(read: Read, tmp_path: Path) -> None:
+    good, bad = tarfile.TarInfo("a.yaml"), tarfile.TarInfo("b.yaml")
+    good.size, bad.size = len(POD), -512
+    blocks = (
+        good.tobuf(tarfile.GNU_FORMAT),
+        POD.encode().ljust(512, b"\0"),
+        bad.tobuf(tarfile.GNU_FORMAT),
+        bytes(1024),
+    )
+    recording = read(b"".join(blocks))
+    why = "was cut or damaged: what follows a.yaml was not read"
+    assert recording.holds("Pod")
+    assert recording.unread == (Unread(Ref("File", "", str(tmp_path / "given-0")), why),)
 
 
 def test_a_report_was_taken_at_the_last_heartbeat_of_its_cluster(recorded: Path, read: Read, healthy: bytes) -> None:

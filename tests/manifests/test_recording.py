@@ -170,6 +170,14 @@ def test_string_data_counts_as_data(read: Read) -> None:
     ]
 
 
+@pytest.mark.parametrize("data", ["[1]", "text", "{a: 1}", "{a: [b]}"])
+@pytest.mark.parametrize("key", ["data", "stringData"])
+def test_a_secret_whose_data_is_something_else_is_unread(read: Read, key: str, data: str) -> None:
+    other = {"data": "stringData", "stringData": "data"}[key]
+    text = f"apiVersion: v1\nkind: Secret\nmetadata: {{name: cacerts}}\n{key}: {data}\n{other}: {{b: b25l}}\n"
+    assert [type(found) for found in read(text).objects("Secret")] == [Unread]
+
+
 def test_an_object_of_a_wrong_shape_is_unread_and_the_others_are_not(read: Read, secret: Secret) -> None:
     broken = "apiVersion: v1\nkind: Secret\nmetadata: {name: broken, labels: {a: b}}\ndata: [1]\n"
     recording = read(f"{broken}---\n{secret('whole')}")

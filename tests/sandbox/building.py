@@ -30,7 +30,9 @@ _KUBERNETES = Ca(key="kubernetes", key_type="ec", subject="CN=kubernetes", ident
 
 
 def objects_of(mesh: Mesh) -> list[Body]:
-    bodies = {_key(body): body for part in (mesh, *mesh.others) for body in reversed(list(_parts(part)))}
+    bodies: dict[tuple[str, str, str], Body] = {}
+    for body in (body for part in (mesh, *mesh.others) for body in _parts(part)):
+        bodies.setdefault(_key(body), body)
     for edit in (*mesh.edits, *(edit for other in mesh.others for edit in other.edits)):
         _apply(edit, bodies, mesh)
     return shapes.stamped(bodies[key] for key in sorted(bodies))

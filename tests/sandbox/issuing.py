@@ -2,8 +2,8 @@
 
 A `Ca` or a `Leaf` is a description; the functions below turn it into a certificate. Times are relative to a `now` that
 the caller gives, in whole seconds. The same description gives the same certificate within one process (all is cached:
-ECDSA never signs twice alike). Private keys are known by a name, made once per process (an RSA key takes some 30 ms) and
-written nowhere but into the objects of the mesh that holds them.
+ECDSA never signs twice alike). Private keys are known by a name, made once per process (an RSA key takes some 30 ms)
+and written nowhere but into the objects of the mesh that holds them.
 """
 
 from __future__ import annotations

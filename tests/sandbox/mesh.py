@@ -214,7 +214,8 @@ class Mesh:
     version: of Istio; era: istiod | citadel | none (no control plane here)
     home: the namespace of the control plane
     hub: where the images come from
-    ca: the CA that signs, as it stands in memory; beside: further CA Secrets, which do not
+    ca: the CA that signs, as it stands in memory; beside: further CA Secrets, which do not (one of the same name
+        stands in the place of what memory holds: it was changed and is not loaded)
     trust_bundle: a ClusterTrustBundle, which then replaces the ConfigMaps
     istio_security: ConfigMap `istio-security` of the Citadel era; by default what the CA would write, empty is none
     istiod_tls: a Secret `istiod-tls`

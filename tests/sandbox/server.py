@@ -72,11 +72,11 @@ class Server:
         self.folder = folder
         self.files = pki.write_files(folder)
         self.token = TOKEN
+        self._api = Api(mesh, self.token, clock_offset)
+        self._tls = pki.server_context(self.files)
         self._listening = socket.create_server(("127.0.0.1", port))
         self.url = f"https://127.0.0.1:{self._listening.getsockname()[1]}"
         self.kubeconfig = self.write_kubeconfig(folder / "kubeconfig")
-        self._api = Api(mesh, self.token, clock_offset)
-        self._tls = pki.server_context(self.files)
         self._started = threading.Event()
         self._thread = threading.Thread(target=asyncio.run, args=(self._main(),), name="sandbox")
 

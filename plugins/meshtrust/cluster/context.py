@@ -208,7 +208,8 @@ def _url(context: Context) -> str:
     url = server if "://" in server else f"{'https' if tls else 'http'}://{server}"
     try:
         parsed = urllib3.util.parse_url(url)
-    except urllib3.exceptions.LocationParseError as error:
+        (parsed.host or "").encode("idna")  # as it will be looked up
+    except (urllib3.exceptions.LocationParseError, UnicodeError) as error:
         raise ToolError(f"server {server}: not a URL", "a server looks like https://10.0.0.1:6443") from error
     if parsed.scheme not in {"http", "https"} or not parsed.host:
         raise ToolError(f"server {server}: not a URL of http or https", "a server looks like https://10.0.0.1:6443")

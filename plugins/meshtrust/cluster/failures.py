@@ -87,8 +87,9 @@ def not_reached(error: Exception, login: Login, timeout: float | None) -> Unreac
     if isinstance(error, _EXCEPTIONS.NewConnectionError):
         return _not_connected(error, context)
     if isinstance(error, _EXCEPTIONS.TimeoutError):
+        within = f" within {timeout:g}s" if timeout else ""
         return Unreachable(
-            f"Unable to connect to the server: no answer from {context.address} within {timeout:g}s",
+            f"Unable to connect to the server: no answer from {context.address}{within}",
             "--request-timeout 60s waits longer, 0 without an end",
         )
     return Unreachable(
@@ -205,6 +206,8 @@ def _reason(error: BaseException) -> str:
         return _reason(inner)
     if isinstance(error, IncompleteRead):
         return "the answer was cut short"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return (" ".join(text.split()) or type(error).__name__).lower()
 

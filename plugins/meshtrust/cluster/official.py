@@ -58,7 +58,7 @@ def _is_official(name: str) -> bool:
 @contextmanager
 def _without_the_weight() -> Iterator[None]:
     stand_ins = {
-        "google": None,  # None in sys.modules is an import that fails
+        "google": None,
         "importlib.metadata": _stand_in("importlib.metadata", version=None),
         "multiprocessing": _stand_in("multiprocessing", cpu_count=os.cpu_count),
         "oauthlib": _stand_in("oauthlib"),
@@ -68,7 +68,7 @@ def _without_the_weight() -> Iterator[None]:
     before = {name: module for name, module in sys.modules.items() if _is_official(name) or name in stand_ins}
     for name in before:
         del sys.modules[name]
-    vars(sys)["modules"].update(stand_ins)
+    sys.modules.update(stand_ins)  # type: ignore[arg-type]  # it is None that makes an import fail
     try:
         for name in _BARE_PACKAGES:
             sys.modules[name] = _bare(name)
@@ -114,4 +114,4 @@ def remove_temp_files() -> None:
 
     It makes them with mode 0600 and removes them at exit; there is no need to keep a key on a disk for so long.
     """
-    vars(kube_config)["_cleanup_temp_files"]()
+    kube_config._cleanup_temp_files()  # type: ignore[no-untyped-call]  # noqa: SLF001 - there is no public way

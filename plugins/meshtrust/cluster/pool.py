@@ -95,7 +95,7 @@ def open_pool(configuration: Configuration, tls: ssl.SSLContext | None, context:
     if tls:
         manager.connection_pool_kw["ssl_context"] = tls
     pool = manager.connection_from_url(context.server)
-    pool.ConnectionCls = _HTTPSConnection if context.secure else _HTTPConnection
+    pool.ConnectionCls = _HTTPSConnection if pool.scheme == "https" else _HTTPConnection  # the proxy's, or the server's
     return pool
 
 

@@ -94,13 +94,15 @@ def members(content: bytes, limit: int = LARGEST) -> Iterator[Member]:
     """Each regular file of a tar archive. Raises `Unreadable` where the archive ends too early or is damaged."""
     import tarfile  # noqa: PLC0415 - only an archive pays for it
 
-    last = "the begin"
+    last, left = "its beginning", limit
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
             for entry in archive:
+                if entry.size < 0:  # the next one would be this one, for ever
+                    break
                 if entry.isreg():
-                    yield (member := _member(archive, entry, limit))
-                    last = str(member.path)
+                    yield (member := _member(archive, entry, left))
+                    last, left = str(member.path), left - len(member.content or b"")
             end = content[archive.offset :]
     except (tarfile.TarError, OSError, ValueError, OverflowError):
         end = b""
@@ -109,11 +111,11 @@ def members(content: bytes, limit: int = LARGEST) -> Iterator[Member]:
         raise Unreadable(f"was cut or damaged: what follows {last} was not read", "fetch it again")
 
 
-def _member(archive: tarfile.TarFile, entry: tarfile.TarInfo, limit: int) -> Member:
+def _member(archive: tarfile.TarFile, entry: tarfile.TarInfo, left: int) -> Member:
     path = PurePosixPath(entry.name.encode("utf-8", "backslashreplace").decode())
     kept = _FIRST_ISTIO <= entry.mtime <= _LAST_YEAR
     modified = datetime.fromtimestamp(int(entry.mtime), UTC) if kept else None
-    if entry.size > limit:  # a sparse file claims what it likes
-        return Member(path, modified, None, too_large(limit).message)
+    if entry.size > left:  # only sparse files claim more than there is
+        return Member(path, modified, None, "is larger than what may be unpacked")
     stream = archive.extractfile(entry)
     return Member(path, modified, stream.read() if stream else b"")

@@ -40,20 +40,24 @@ class File:
     modified: datetime | None = None
 
 
+def place_of(path: str | PurePath) -> Ref:
+    """A name that is not UTF-8 is still a name, and can be printed."""
+    return Ref("File", "", str(path).encode("utf-8", "backslashreplace").decode())
+
+
 def read(path: str, stdin: BinaryIO) -> Iterator[File | Unread]:
     """Every file that may hold a manifest or a key. Raises `Unreadable` for what the user named himself."""
-    ref = Ref("File", "", _printable(path))
     if path == STDIN:
-        yield from _opened(ref, _standard_input(stdin), named=True)
+        yield from _opened(place_of(path), _standard_input(stdin), named=True)
     elif _is_folder(path):
         yield from _folder(path)
     else:
-        yield from _opened(ref, _content(path), named=True)
+        yield from _opened(place_of(path), _content(path), named=True)
 
 
 def _standard_input(stdin: BinaryIO) -> bytes:
     if stdin.isatty():
-        raise UsageError("standard input is a terminal", "kubectl get … -A -o yaml | kubectl istio-root expiry -f -")
+        raise UsageError("standard input is a terminal", "pipe the output of kubectl get -o yaml into it")
     return _bounded(stdin)
 
 
@@ -108,7 +112,7 @@ def _folder(folder: str) -> Iterator[File | Unread]:
     for error in refused:
         if error.filename == folder:
             raise Unreadable(_words(error), hint="")
-        yield Unread(Ref("File", "", _printable(error.filename)), _words(error))
+        yield Unread(place_of(error.filename), _words(error))
     bug_reports = {path.parent.parent for path in paths if reports.is_resources(path)}
     for path in paths:
         if _is_manifest(path) or _is_packed(path) or not bug_reports.isdisjoint(path.parents):
@@ -116,7 +120,7 @@ def _folder(folder: str) -> Iterator[File | Unread]:
 
 
 def _found(path: Path) -> Iterator[File | Unread]:
-    ref = Ref("File", "", _printable(str(path)))
+    ref = place_of(path)
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would wait for ever
             return
@@ -144,8 +148,3 @@ def _is_manifest(path: PurePath) -> bool:
 
 def _is_packed(path: PurePath) -> bool:
     return path.name.endswith(_PACKED)
-
-
-def _printable(path: str) -> str:
-    """A name that is not UTF-8 is still a name."""
-    return path.encode("utf-8", "backslashreplace").decode()

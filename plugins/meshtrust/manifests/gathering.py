@@ -30,7 +30,8 @@ class Gathering:
 
     def add(self, path: str, stdin: BinaryIO) -> None:
         """Read one of the names that the user gave; a name that gives nothing is an error."""
-        name = "standard input" if path == files.STDIN else path
+        place = files.place_of(path)
+        name = "standard input" if path == files.STDIN else place.name
         before = self._found
         dates = _Dates()
         try:
@@ -42,7 +43,7 @@ class Gathering:
         except Unreadable as error:
             if self._found == before:
                 raise ToolError(f"{name}: {error.message}", error.hint) from error
-            self._miss(Unread(Ref("File", "", path), error.message))
+            self._miss(Unread(place, error.message))
         if self._found == before:
             raise ToolError(f"{name}: holds no object of Kubernetes that tells of a mesh", EXPECTED)
         self.taken_at = max(filter(None, (self.taken_at, dates.taken_at())), default=None)

@@ -77,7 +77,7 @@ def cut(kind: Kind, ref: Ref, body: Mapping[str, Any]) -> KubeObject | Unread:
     """The object as a server would give it, with no more fields than its shape has."""
     try:
         shaped: Mapping[str, Any] = msgspec.convert(_as_served(kind, body), type=kind.shape)
-    except (msgspec.ValidationError, RecursionError, ValueError) as error:
+    except msgspec.ValidationError as error:
         return Unread(ref, f"not as Kubernetes writes it: {error}")
     return KubeObject(ref, shaped)
 
@@ -95,9 +95,16 @@ def _as_served(kind: Kind, body: Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(metadata := body.get("metadata"), dict):
         rest = {key: value for key, value in metadata.items() if key != "namespace"}
         served["metadata"] = {**rest, "namespace": metadata.get("namespace") or _NAMESPACE} if kind.namespaced else rest
-    if kind.name == SECRET and isinstance(written := body.get("stringData"), dict):
-        served["data"] = {**(body.get("data") or {}), **{key: _base64(text) for key, text in written.items()}}
+    if kind.name == SECRET and (written := body.get("stringData")):
+        served["data"] = _merged(body.get("data") or {}, written)
     return served
+
+
+def _merged(data: Any, written: Any) -> Any:
+    """What is not as it should be stays as it is, for the shape to find."""
+    if isinstance(data, dict) and isinstance(written, dict):
+        return data | {key: _base64(text) for key, text in written.items()}
+    return data if isinstance(written, dict) else written
 
 
 def _base64(text: Any) -> Any:

@@ -32,7 +32,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What the files held, by kind. An object that was given twice counts as it was given last, as in `kubectl apply`.
+    """What the files held. An object that was given twice counts as it was given last, as `kubectl apply` has it.
 
     So a file with Secrets can stand beside a bug-report, and a later dump of a namespace replaces an earlier one.
     """
