@@ -14,6 +14,7 @@ from meshtrust.manifests import Recording
 from meshtrust.source import Scope
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from meshtrust.report import Report
@@ -21,11 +22,14 @@ if TYPE_CHECKING:
     from sandbox import Mesh
     from sandbox.server import Server
 
-TERMS = Terms(NOW, threshold("60d,20%"), threshold("14d,5%"))
+
+def terms_at(now: datetime) -> Terms:
+    """The terms that nobody chose."""
+    return Terms(now, threshold("60d,20%"), threshold("14d,5%"))
 
 
 def judged(source: Source, **scope: Any) -> Report:
-    return report(source, Scope(**scope), TERMS, ())
+    return report(source, Scope(**scope), terms_at(NOW), ())
 
 
 def recorded(mesh: Mesh, folder: Path, **scope: Any) -> Report:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from judging import levels, recorded
+from judging import levels, live, recorded
 from meshes import NOW, ROOT, istiod
 from sandbox import Edit
 from sandbox.issuing import ca_certificate, key_pem, pem
+from sandbox.server import serve
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,11 +85,19 @@ def test_a_secret_without_data_is_critical(tmp_path: Path) -> None:
     assert str(recorded(istiod(edits=(edit,)), tmp_path).status) == "critical"
 
 
-@pytest.mark.parametrize("text", ["", None, "hello", GOOD[:300], key_pem("root")])
+@pytest.mark.parametrize("text", ["", None, "hello", GOOD[:300]])
 def test_a_copy_that_is_no_certificate_is_critical_and_named_once(text: str | None, tmp_path: Path) -> None:
     found = recorded(istiod(edits=(with_copy(text),)), tmp_path)
     assert levels(found) == {"certificates-read": "critical"}
     assert len(details(found)["certificates-read"]) == 1
+
+
+def test_a_private_key_that_is_published_is_called_out(tmp_path: Path) -> None:
+    mesh = istiod(edits=(with_copy(GOOD + key_pem("root")),))
+    place = "ConfigMap bank/istio-ca-root-cert [root-cert.pem]: holds a private key"
+    with serve(mesh) as server:
+        assert place in details(live(server))["key-hidden"]
+    assert place in details(recorded(mesh, tmp_path))["key-hidden"]
 
 
 @pytest.mark.parametrize(

@@ -390,7 +390,7 @@ def test_no_message_quotes_a_body(server: Server, cluster: Cluster) -> None:
     body = '{"kind": "Secret", "metadata": {"name": 5}, "data": {"ca-key.pem": "c2VjcmV0"}, "message": "s3cret"}'
     for code in (200, 400, 403, 404, 500):
         server.faults.clear()
-        server.faults.add(Answer(code, body=body))
+        server.faults.add(Answer(code, body=body, retry_after=0))
         try:
             told = repr(list(cluster.objects("Secret", namespace=HOME, name="cacerts")))
         except ToolError as error:

@@ -267,6 +267,23 @@ class TestPlugin:
     ) -> None:
         assert refusal(login(plugin(tmp_path, f"echo '{printed}'"))).message.endswith(f" {why}")
 
+    def test_speaks_to_the_terminal_though_our_output_goes_elsewhere(
+        self, server: Server, login: Callable[..., Cluster], tmp_path: Path
+    ) -> None:
+        login(plugin(tmp_path, f"echo 'open this page' >&2; echo '{credential({'token': server.token})}'"))
+        code = """
+import sys
+from meshtrust.cluster import Cluster, Connection
+with Cluster(Connection(kubeconfig=sys.argv[1])) as cluster: print(len(list(cluster.objects("Secret"))))
+"""
+        terminal, far_end = os.openpty()
+        command = [sys.executable, "-c", code, str(tmp_path / "kubeconfig")]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=far_end, check=True, text=True)
+        os.close(far_end)
+        with open(terminal, "rb", buffering=0) as shown:  # noqa: PTH123 - it has no path
+            assert shown.read(100) == b"open this page\r\n"
+        assert int(done.stdout) > 0
+
     def test_that_is_not_described_is_refused(self, login: Callable[..., Cluster]) -> None:
         assert refusal(login({"exec": {"command": "aws"}})).message.endswith("missing key 'apiVersion'")
 

@@ -144,6 +144,7 @@ class Bundle:
 
     certificates: tuple[Certificate, ...] = ()
     broken: tuple[str, ...] = ()
+    private_keys: int = 0
 
 
 @lru_cache(maxsize=512)  # a thousand namespaces hold the same text
@@ -162,13 +163,13 @@ def parse_pem(text: str) -> Bundle:
                 certificates.append(_parse_block(block))
         except _UNREADABLE as error:
             broken.append(f"{place}{_first_line(error)}")
-    return Bundle(tuple(certificates), tuple(broken))
+    return Bundle(tuple(certificates), tuple(broken), sum(1 for block in blocks if _is_private_key(block[1])))
 
 
 def _parse_block(block: re.Match[str]) -> Certificate:
     label = block[1]
     if label != "CERTIFICATE":
-        kind = "a private key" if label.endswith("PRIVATE KEY") else label
+        kind = "a private key" if _is_private_key(label) else label
         raise ValueError(f"holds {kind}, not a certificate")
     if not block[0].endswith("-----"):
         raise ValueError("a certificate that begins and does not end")
@@ -200,6 +201,10 @@ def _parse_block(block: re.Match[str]) -> Certificate:
         ),
         parsed=parsed,
     )
+
+
+def _is_private_key(label: str) -> bool:
+    return label.endswith("PRIVATE KEY")  # of PKCS#1, SEC 1, PKCS#8, encrypted or not
 
 
 def pair_fault(certificate: Certificate, key_pem: str) -> str:

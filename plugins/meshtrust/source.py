@@ -72,3 +72,11 @@ class Source(Protocol):
     def holds(self, kind: str) -> bool:
         """Say whether this source can know of a kind at all: a recording without any Secret does not know of them."""
         ...
+
+    def proxy_admin(self, pod: Ref, path: str, *, port: int, container: str) -> bytes:
+        """What the admin interface of a proxy in a pod answers to a GET of `path` (`config_dump?mask=...`, no slash first).
+
+        Raises `NotAllowed` where every way to it is forbidden, `Unreachable` where it gives no whole answer, or where a
+        recording does not hold one.
+        """
+        ...

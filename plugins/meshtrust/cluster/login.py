@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import io
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,7 +107,8 @@ def _with_plugin(context: Context) -> tuple[UserEntry, datetime | None]:
     place = f'credential plugin "{plugin.get("command", "")}" of {context.who}'
     try:
         told = ConfigNode("cluster", _told(context)) if plugin.get("provideClusterInfo") else None
-        status = ExecProvider(ConfigNode("exec", plugin), None, told).run()
+        with redirect_stdout(_Console()):
+            status = ExecProvider(ConfigNode("exec", plugin), None, told).run()
         token, certificate, key = (
             status.get(name) or "" for name in ("token", "clientCertificateData", "clientKeyData")
         )
@@ -129,6 +133,17 @@ def _with_plugin(context: Context) -> tuple[UserEntry, datetime | None]:
         raise ToolError(f"{place} gave neither a token nor a certificate with its key", "run it by itself")
     gained: dict[str, Any] = ({"token": token} if token else {}) | (pair if key else {})
     return {**user, **gained}, expires  # type: ignore[typeddict-item]  # keys of a UserEntry
+
+
+class _Console(io.StringIO):
+    """Who sits before stderr can answer a plugin, also where our own output goes into a pipe.
+
+    The official code asks stdout for that, and keeps to itself what a plugin says to nobody: "open this page to log
+    in" would never be seen.
+    """
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
 
 
 def _told(context: Context) -> dict[str, Any]:

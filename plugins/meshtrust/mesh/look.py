@@ -57,8 +57,13 @@ class Look:
             return ""
 
     def certificates(self, ref: Ref, text: str) -> tuple[Certificate, ...]:
-        """The certificates of a PEM text; each block that is none is remembered under its place."""
+        """The certificates of a PEM text; each block that is none is remembered under its place.
+
+        A private key is at home in a Secret and nowhere else.
+        """
         bundle = parse_pem(text)
+        if bundle.private_keys and ref.kind != "Secret":
+            self.exposed.append(ref)
         self.broken.extend(Unread(ref, why) for why in bundle.broken)
         return bundle.certificates
 

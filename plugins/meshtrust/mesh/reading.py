@@ -102,7 +102,7 @@ def _read_mesh(
         unused=choice.unused,
         serving=() if scope.public or not istiod else _serving(look, home),
         broken=(*shared.broken, *look.broken),
-        exposed=(*shared.source.exposed, *look.exposed),
+        exposed=(*shared.source.exposed, *shared.exposed, *look.exposed),
         clock_skew=shared.source.clock_skew,
         gaps=(*shared.gaps, *look.gaps),
         not_asked=frozenset(
