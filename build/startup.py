@@ -1,32 +1,31 @@
 """The single file runs this before the plugin (PyInstaller calls it a runtime hook).
 
-It gives the user's library path back, and unpacks the large libraries only when something imports what needs them.
+It gives the user's library path back, and unpacks the large libraries only when they are imported.
 """
 
+import codecs
+import gc
 import os
 import sys
 from _frozen_importlib_external import spec_from_file_location
 from importlib import import_module
 
-from unpacked_late import NEEDED_BY
+from unpacked_late import FILES, NEEDS
 
 
 class UnpackingFinder:
-    """Asked before all others. A library that a module needs is then simply there; a late module it finds itself."""
+    """Asked before all others: what a module is loaded with is then there, and a late module it finds itself."""
 
     @staticmethod
     def find_spec(name, _path=None, _target=None):
-        own = None
-        for library, holder in NEEDED_BY.pop(name, ()):
-            file = os.path.join(sys._MEIPASS, library)
-            if not os.path.exists(file):
-                unpack(holder, file)
-            if library.startswith(name.replace(".", "/")):
-                own = file
-        return spec_from_file_location(name, own) if own else None
+        for library, holder in NEEDS.pop(name, ()):
+            unpack(holder, os.path.join(sys._MEIPASS, library))
+        return spec_from_file_location(name, os.path.join(sys._MEIPASS, FILES[name])) if name in FILES else None
 
 
 def unpack(holder, file):
+    if os.path.exists(file):
+        return
     os.makedirs(os.path.dirname(file), exist_ok=True)
     with open(file, "wb") as out:
         out.write(import_module(holder).CONTENT)
@@ -38,5 +37,11 @@ users = os.environ.pop("LD_LIBRARY_PATH_ORIG", None)
 os.environ.pop("LD_LIBRARY_PATH", None)
 if users is not None:
     os.environ["LD_LIBRARY_PATH"] = users
+
+# A start makes a hundred thousand objects that all stay: there is nothing to collect yet.
+gc.set_threshold(100_000)
+
+# Names of hosts are in ASCII: urllib3 refuses others. The real codec would bring the Unicode tables along, 1 MB.
+codecs.register(lambda name: codecs.lookup("ascii") if name == "idna" else None)
 
 sys.meta_path.insert(0, UnpackingFinder)

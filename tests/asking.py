@@ -40,7 +40,10 @@ MESH = Mesh(
         Proxy("done", "shop", phase="Succeeded"),
     ),
 )
-KUBECTLS = tuple(sorted({path for path in (shutil.which("kubectl"), f"{sys.prefix}/bin/kubectl") if path}))
+# The one on PATH, and the one of PyPI.
+KUBECTLS = tuple(
+    dict.fromkeys(found for path in (None, f"{sys.prefix}/bin") if (found := shutil.which("kubectl", path=path)))
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,19 @@ CASES: Mapping[str, Case] = {
             control_planes=(ControlPlane(env={"EXTERNAL_CA": "ISTIOD_RA_KUBERNETES_API"}),),
         )
     ),
+    "external-two-replicas": Case(
+        istiod(
+            ca=Authority(secret="", root=CORPORATE),
+            control_planes=(ControlPlane(env={"ENABLE_CA_SERVER": "false"}, replicas=2),),
+        )
+    ),
+    "external-expired": critical(
+        istiod(
+            ca=Authority(secret="", root=replace(CORPORATE, ends=days(-1))),
+            control_planes=(ControlPlane(env={"ENABLE_CA_SERVER": "false"}),),
+        ),
+        "root-valid",
+    ),
     "external-no-ca-server": Case(
         istiod(
             ca=Authority(secret="", root=CORPORATE),
@@ -138,6 +151,27 @@ CASES: Mapping[str, Case] = {
         "instances-agree",
         "copies-agree",
         "ca-loaded",
+    ),
+    "an-istiod-that-ends-is-not-asked": Case(
+        istiod(
+            ca=replace(PLUGGED, created=days(-20)),
+            edits=(
+                Edit(
+                    kind="Pod",
+                    namespace="istio-system",
+                    name="istiod-old",
+                    patch={
+                        "metadata": {"labels": {"app": "istiod"}, "deletionTimestamp": "2026-11-24T08:00:00Z"},
+                        "spec": {"containers": [{"name": "discovery", "image": "istio/pilot:1.29.2"}]},
+                        "status": {
+                            "containerStatuses": [
+                                {"name": "discovery", "state": {"running": {"startedAt": "2020-01-01T00:00:00Z"}}}
+                            ]
+                        },
+                    },
+                ),
+            ),
+        )
     ),
     "no-ca-secret": critical(
         istiod(edits=(Edit(kind="Secret", namespace="istio-system", name="istio-ca-secret"), BYSTANDER)), "ca-stored"

@@ -213,7 +213,7 @@ def test_an_access_review_answers_as_the_requests_would(server: Server) -> None:
     with official(server) as api:
         reviews = client.AuthorizationV1Api(api)
 
-        def may(**attributes: str) -> bool:
+        def may(**attributes: Any) -> bool:
             spec = client.V1SelfSubjectAccessReviewSpec(resource_attributes=client.V1ResourceAttributes(**attributes))
             review = reviews.create_self_subject_access_review(client.V1SelfSubjectAccessReview(spec=spec))
             return bool(review.status.allowed)
@@ -264,6 +264,11 @@ def test_a_patch_that_changes_nothing_keeps_the_version(ask: Asking) -> None:
 def test_what_is_immutable_stays(ask: Asking, server: Server, patch: dict[str, Any]) -> None:
     server.change("Secret", "istio-system", "istio-ca-secret", {"immutable": True})
     assert ask.patch(CA_SECRET, patch).status == 422
+
+
+@pytest.mark.parametrize("patch", [[], {"metadata": None}])
+def test_a_patch_that_is_none_is_refused(ask: Asking, patch: Any) -> None:
+    assert ask.patch(CA_SECRET, patch).status == 400
 
 
 def test_a_patch_of_another_kind_is_refused(ask: Asking) -> None:

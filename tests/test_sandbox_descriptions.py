@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from sandbox import (
     parse_mesh,
     read_mesh,
 )
+from sandbox import mesh as describing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,6 +125,13 @@ def test_yaml_says_what_python_says(tmp_path: Path) -> None:
     path = tmp_path / "mesh.yaml"
     path.write_text(DESCRIPTION)
     assert read_mesh(path) == described
+
+
+def test_the_example_of_the_docstring_is_one() -> None:
+    _, _, rest = (describing.__doc__ or "").partition("another root:\n\n")
+    mesh = parse_mesh(textwrap.dedent(rest.partition("\n\n")[0]))
+    assert mesh.ca.root == replace(Ca(), starts=timedelta(days=-345), ends=timedelta(days=20))
+    assert objects(mesh, "ConfigMap")["shop/istio-ca-root-cert"]
 
 
 @pytest.mark.parametrize(

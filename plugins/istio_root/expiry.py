@@ -49,7 +49,7 @@ _WIDE = ("SERIAL", "KEY-IDENTIFIER", "KEY", "SIGNATURE", "MADE-BY")
 def report(source: Source, scope: Scope, terms: Terms, remarks: tuple[str, ...]) -> Report:
     meshes = read_meshes(source, scope)
     findings = examine(meshes, terms, EXPIRY_CHECKS)
-    rows = sorted(_rows(meshes, findings), key=lambda row: (row.ends, row.role, row.place))
+    rows = sorted(_rows(meshes, _Levels(findings)), key=lambda row: (row.ends, row.role, row.place))
     return Report(
         tool="istio-root",
         command="expiry",
@@ -81,15 +81,30 @@ class _Row:
         return self.not_after or datetime.min.replace(tzinfo=UTC)
 
 
-def _rows(meshes: Iterable[Mesh], findings: tuple[Finding, ...]) -> Iterator[_Row]:
+class _Levels:
+    """The worst that is said of a place, and of a certificate wherever it stands."""
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        self._worst: dict[object, Level] = {}
+        for finding in findings:
+            for problem in finding.problems:
+                subject = problem.certificate.fingerprint if problem.certificate else problem.place
+                self._worst[subject] = max(finding.level_of(problem), self._worst.get(subject, Level.OK))
+
+    def of(self, place: Ref, certificate: Certificate | None = None) -> Level:
+        own = self._worst.get(certificate.fingerprint, Level.OK) if certificate else Level.OK
+        return max(own, self._worst.get(place, Level.OK))
+
+
+def _rows(meshes: Iterable[Mesh], levels: _Levels) -> Iterator[_Row]:
     for mesh in meshes:
         for role, place, certificate, made_by in _certificates(mesh):
-            yield _Row(role, place, certificate, certificate.not_after, made_by, _level(place, certificate, findings))
+            yield _Row(role, place, certificate, certificate.not_after, made_by, levels.of(place, certificate))
         for authority in mesh.authorities:
             for revocation in authority.revocations:
-                yield _Row("crl", revocation.ref, None, revocation.ends, "", _level(revocation.ref, None, findings))
+                yield _Row("crl", revocation.ref, None, revocation.ends, "", levels.of(revocation.ref))
         for broken in mesh.broken:
-            yield _Row("unread", broken.ref, None, None, "", _level(broken.ref, None, findings))
+            yield _Row("unread", broken.ref, None, None, "", levels.of(broken.ref))
 
 
 def _certificates(mesh: Mesh) -> Iterator[tuple[str, Ref, Certificate, str]]:
@@ -102,17 +117,6 @@ def _certificates(mesh: Mesh) -> Iterator[tuple[str, Ref, Certificate, str]]:
     for copy in mesh.copies:
         for certificate in copy.certificates:
             yield Role.COPY, copy.ref, certificate, ""
-
-
-def _level(place: Ref, certificate: Certificate | None, findings: tuple[Finding, ...]) -> Level:
-    """The worst that is said of this place, or of this certificate wherever it stands."""
-    levels = [
-        finding.level_of(problem)
-        for finding in findings
-        for problem in finding.problems
-        if (problem.certificate == certificate if problem.certificate else problem.place == place)
-    ]
-    return max(levels, default=Level.OK)
 
 
 def _made_by(authority: Authority, certificate: Certificate) -> str:

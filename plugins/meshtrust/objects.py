@@ -63,6 +63,7 @@ class Metadata(TypedDict, total=False):
     name: Required[str]
     namespace: str
     creationTimestamp: str | None
+    deletionTimestamp: str | None
     labels: dict[str, str] | None
     annotations: dict[str, str] | None
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from meshtrust.findings import Finding, Level
+from meshtrust.objects import KINDS
 from meshtrust.report import timestamp
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _names(report: Report) -> Iterator[str]:
     """Each object with a problem once, as the arguments of a kubectl command."""
     places = dict.fromkeys(problem.place.at("") for finding in report.findings for problem in finding.problems)
     for place in places:
-        if place.kind != "File":
+        if place.kind in KINDS:  # a file or a server is no object
             name = f"{place.kind.lower()}/{place.name}"
             yield printable(f"{name} -n {place.namespace}" if place.namespace else name)
 

@@ -74,7 +74,7 @@ class Source(Protocol):
         ...
 
     def proxy_admin(self, pod: Ref, path: str, *, port: int, container: str) -> bytes:
-        """What the admin interface of a proxy in a pod answers to a GET of `path` (`config_dump?mask=...`, no slash first).
+        """What a proxy's admin interface answers to a GET of `path` (`config_dump?mask=...`, without the first slash).
 
         Raises `NotAllowed` where every way to it is forbidden, `Unreachable` where it gives no whole answer, or where a
         recording does not hold one.

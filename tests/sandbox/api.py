@@ -9,7 +9,6 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from multidict import CIMultiDict, MultiDict
 
 from sandbox import faults, forwarding, tables
 from sandbox.access import Access
@@ -38,7 +37,7 @@ class Api:
 
     async def answer(self, raw: web.BaseRequest) -> web.StreamResponse:
         body = await raw.read()
-        request = Request(raw.method, raw.path, MultiDict(raw.query), CIMultiDict(raw.headers), body)
+        request = Request(raw.method, raw.path, raw.query, raw.headers, body)
         fault = self.faults.of(request)
         if fault is None or isinstance(fault, faults.Cut | faults.Slow):
             whole = await self._answered(request, raw)
@@ -77,7 +76,7 @@ class Api:
             raise ApiError(404)
         verb = _verb(request.method, target)
         self.access.demand(verb, target, request.user)
-        answers = {"list": self._list, "get": self._get, "patch": self._patch, "create": self._create}
+        answers = {"list": self._list, "get": self._get, "patch": self._patch, "create": self._review}
         return answers[verb](request, target)
 
     def _outside(self, request: Request) -> web.Response:
@@ -111,12 +110,10 @@ class Api:
         entry = self.store.patch(target, patch, dry=request.query.get("dryRun") == "All")
         return self._json(entry.alone())
 
-    def _create(self, request: Request, target: Target) -> web.Response:
-        if target.resource.kind != "SelfSubjectAccessReview":
-            raise ApiError(405)
-        return self._json(
-            faults.as_json(self.access.review(_decoded(request, ("application/json",)), request.user)), status=201
-        )
+    def _review(self, request: Request, _: Target) -> web.Response:
+        """Answer the only thing that can be created: a SelfSubjectAccessReview."""
+        asked = _decoded(request, ("application/json",))
+        return self._json(faults.as_json(self.access.review(asked, request.user)), status=201)
 
     def _refused(self, error: ApiError) -> web.Response:
         return self._json(error.text, status=error.code)
@@ -141,11 +138,14 @@ def _verb(method: str, target: Target) -> str:
     return verb
 
 
-def _decoded(request: Request, kinds: tuple[str, ...]) -> Any:
-    """Read the JSON of a body; kubectl itself sends protobuf where it is typed (`auth can-i`), which is not read here."""
-    if request.headers.get("Content-Type", "").partition(";")[0] not in kinds:
+def _decoded(request: Request, kinds: tuple[str, ...]) -> dict[str, Any]:
+    """Read the JSON of a body: the protobuf that kubectl sends in places (`auth can-i`) is refused."""
+    if request.headers.get("Content-Type", "application/json").partition(";")[0] not in kinds:
         raise ApiError(415)
     try:
-        return json.loads(request.body)
+        body = json.loads(request.body)
     except ValueError as error:
         raise ApiError(400, f"unable to decode the body: {error}") from error
+    if not isinstance(body, dict) or not isinstance(body.get("metadata", {}), dict):
+        raise ApiError(400)
+    return body

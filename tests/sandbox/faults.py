@@ -17,7 +17,7 @@ from sandbox.status import ApiError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from multidict import CIMultiDict, MultiDict
+    from multidict import CIMultiDictProxy, MultiMapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class Request:
 
     method: str
     path: str
-    query: MultiDict[str]
-    headers: CIMultiDict[str]
+    query: MultiMapping[str]
+    headers: CIMultiDictProxy[str]
     body: bytes = field(repr=False)
     user: str = ""
 

@@ -6,7 +6,7 @@ import base64
 import json
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sandbox import building, selectors, shapes
 from sandbox.resources import Catalogue, Resource, Target
@@ -106,10 +106,10 @@ class Store:
             return Page(found, version, "", None)
         return Page(found, version, _token(version, found[-1].key), None if selected else rest)
 
-    def patch(self, target: Target, patch: Any, *, dry: bool = False) -> Entry:
+    def patch(self, target: Target, patch: Body, *, dry: bool = False) -> Entry:
         old = self.get(target).body
         resource = target.resource
-        asked = patch.get("metadata", {}) if isinstance(patch, dict) else {}
+        asked = patch.get("metadata", {})
         for guard in ("resourceVersion", "uid"):
             if asked.get(guard) not in (None, "", old["metadata"][guard]):
                 raise conflict(resource.plural, resource.group, target.name)

@@ -30,12 +30,14 @@ class Cluster:
         # Here and not above, so that --help and -f do not pay for what speaks to a server.
         from meshtrust.cluster.kubeconfig import read_context  # noqa: PLC0415
         from meshtrust.cluster.lists import Lists  # noqa: PLC0415
+        from meshtrust.cluster.proxies import Proxies  # noqa: PLC0415
         from meshtrust.cluster.session import Session  # noqa: PLC0415
 
         context = read_context(connection)
         self.namespace = context.namespace
         self._session = Session(context, connection.request_timeout, trace)
         self._lists = Lists(self._session)
+        self._proxies = Proxies(self._session)
 
     @property
     def clock_skew(self) -> timedelta | None:
@@ -53,6 +55,9 @@ class Cluster:
 
     def holds(self, kind: str) -> bool:  # noqa: ARG002 - a live cluster can know of all
         return True
+
+    def proxy_admin(self, pod: Ref, path: str, *, port: int, container: str) -> bytes:
+        return self._proxies.ask(pod, path, port, container)
 
     def close(self) -> None:
         self._session.close()

@@ -8,7 +8,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from meshtrust.errors import UsageError
+from meshtrust.errors import Unreachable, UsageError
 from meshtrust.objects import KINDS, Ref
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from typing import BinaryIO
 
+    from meshtrust.manifests.answers import Answers
     from meshtrust.objects import KubeObject, Unread
 
 
@@ -41,6 +42,7 @@ class Recording:
     unread: tuple[Unread, ...] = ()
     exposed: tuple[Ref, ...] = ()
     taken_at: datetime | None = None
+    answers: Answers = field(default_factory=dict, repr=False)
 
     @classmethod
     def read(cls, paths: Sequence[str], stdin: BinaryIO) -> Recording:
@@ -85,3 +87,11 @@ class Recording:
 
     def holds(self, kind: str) -> bool:
         return next(self.objects(kind), None) is not None
+
+    def proxy_admin(self, pod: Ref, path: str, *, port: int, container: str) -> bytes:  # noqa: ARG002 - of a live one
+        """The whole answer that was kept, whatever part of it the query asks for."""
+        page = path.partition("?")[0]
+        answer = self.answers.get((pod.namespace, pod.name), {}).get(page)
+        if answer is None:
+            raise Unreachable(f"{pod}: {page} of its proxy is not in the recording")
+        return answer

@@ -102,7 +102,7 @@ def _authority_of(
         own = signs_for_itself(instance)
         return _or_none(stored, stored.self_signed if own else stored.cacerts, namespace, own=own)
     if instance and _external(look, instance):
-        return Authority(Kind.EXTERNAL, instance.ref)
+        return Authority(Kind.EXTERNAL, here)
     if instance is None and published and stored.seen and not _any_shares(stored, published):
         return Authority(Kind.EXTERNAL, here)
     if instance and stored.cacerts and stored.generated and switch(instance, names.GENERATED_CACERTS, default=False):

@@ -80,6 +80,8 @@ def _instance(look: Look, program: _Program, item: KubeObject | Unread) -> Insta
         return None
     if item.body.get("status", {}).get("phase") in {"Succeeded", "Failed"}:
         return None
+    if program.era is Era.ISTIOD and item.body["metadata"].get("deletionTimestamp"):
+        return None  # it ends; a Citadel works on through its whole grace period
     template = item.body.get("spec", {}).get("template")
     labels = (template.get("metadata", {}).get("labels") or {}) if template else item.labels
     spec = template.get("spec", {}) if template else item.body.get("spec", {})

@@ -12,7 +12,7 @@ ISTIOD = {"app": "istiod"}  # since 1.5, whatever the revision; `istio=pilot` is
 CITADEL = {"istio": "citadel"}  # 1.0-1.4
 ISTIOD_CONTAINER = "discovery"
 CITADEL_CONTAINER = "citadel"
-REVISION = "istio.io/rev"  # absent in 1.5
+REVISION, DEFAULT_REVISION = "istio.io/rev", "default"  # the label is absent in 1.5
 HOMES = ("istio-system", "aks-istio-system")  # where a control plane stands unless somebody moved it
 
 CA_SECRET = "istio-ca-secret"

@@ -41,7 +41,7 @@ def read_meshes(source: Source, scope: Scope) -> tuple[Mesh, ...]:
 def _of_revision(instances: tuple[Instance, ...], revision: str) -> tuple[Instance, ...]:
     if not revision or not instances:
         return instances
-    chosen = tuple(i for i in instances if i.revision == revision)
+    chosen = tuple(i for i in instances if (i.revision or names.DEFAULT_REVISION) == revision)
     if not chosen:
         known = ", ".join(sorted({i.revision or "one without a revision" for i in instances}))
         raise ToolError(f"no control plane of revision {revision} is there", f"there is {known}")
