@@ -1,4 +1,4 @@
-"""Measures the single-file plugin against kubectl on a sandbox, in the same run: milliseconds are the machine's alone."""
+"""Measures the single-file plugin against kubectl on a sandbox, in one run: milliseconds are the machine's alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from live import live
 from sandboxed import ROOT, locked_kubectl, sandboxed
+from stored import stored
+from versions import versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +40,10 @@ class Contender:
 
 def start() -> None:
     """A whole process, from its start to its end: --version, --help, expiry on a small mesh."""
-    with TemporaryDirectory(prefix="bench-") as folder, sandboxed(ROOT / "build/demo.yaml", locked_kubectl()) as environment:
+    with (
+        TemporaryDirectory(prefix="bench-") as folder,
+        sandboxed(ROOT / "build/demo.yaml", locked_kubectl()) as environment,
+    ):
         subprocess.run([sys.executable, ROOT / "build/release.py", "--output", folder], check=True)
         plugin = Path(folder, "kubectl-istio_root")
         one_object = ("kubectl", "get", "configmap", "istio-ca-root-cert", "--namespace", "istio-system")
@@ -62,16 +68,18 @@ def print_table(contenders: Sequence[Contender]) -> None:
         print(f"{contender.name:26}{taken * 1000:8.0f}{taken / base:8.2f}{contender.goal:8.1f}")
 
 
-BENCHES = {bench.__name__: bench for bench in (start,)}
+BENCHES = {bench.__name__: bench for bench in (start, versions, stored, live)}
 
 
 def main() -> int:
-    if len(sys.argv) == 2 and sys.argv[1] in BENCHES:
-        BENCHES[sys.argv[1]]()
+    chosen = sys.argv[1:]
+    if chosen and BENCHES.keys() >= set(chosen):
+        for name in chosen:
+            BENCHES[name]()
         return 0
     for name, bench in BENCHES.items():
         print(f"build/bench {name}    {inspect.getdoc(bench)}")
-    return 0 if len(sys.argv) == 1 else 64
+    return 64 if chosen else 0
 
 
 if __name__ == "__main__":

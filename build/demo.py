@@ -28,16 +28,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="build/demo", description=__doc__)
     parser.add_argument("--shell", action="store_true", help="open a shell ($SHELL, else sh) instead, to try things in")
     options = parser.parse_args()
-    for ending in (signal.SIGTERM, signal.SIGHUP):
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, leave)
-    try:
-        with sandboxed(ROOT / "build/demo.yaml", users_kubectl()) as environment:
-            return open_shell(environment) if options.shell else show(environment)
-    except KeyboardInterrupt:
-        return 130
+    with sandboxed(ROOT / "build/demo.yaml", users_kubectl()) as environment:
+        return open_shell(environment) if options.shell else show(environment)
 
 
 def leave(number: int, _frame: object) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # once is enough: what was set up is being taken away
     sys.exit(128 + number)
 
 

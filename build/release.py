@@ -48,7 +48,8 @@ def what_lacks() -> str:
         tools = [tool for tool in ("ldd", "objcopy", "objdump", "strip") if not shutil.which(tool)]
         if tools:
             return f"no {', '.join(tools)} here (Debian, Ubuntu: apt install binutils)"
-    from PyInstaller.depend.bindepend import get_python_library_path  # noqa: PLC0415 - it starts ldd when imported
+    # Its import starts ldd, and it has no types.
+    from PyInstaller.depend.bindepend import get_python_library_path  # type: ignore[import-untyped]  # noqa: PLC0415
 
     try:
         get_python_library_path()
@@ -59,14 +60,16 @@ def what_lacks() -> str:
 
 def freeze(output: Path) -> int:
     work = output / ".work"
-    command = [sys.executable, "-m", "PyInstaller", "--noconfirm", "--log-level=WARN"]
+    command = [sys.executable, "-m", "PyInstaller", "--noconfirm", "--clean", "--log-level=WARN"]
     command += [f"--distpath={output}", f"--workpath={work}", str(ROOT / "build/plugins.spec")]
     settings = {
         "PYTHONHASHSEED": "0",  # what makes two builds equal
         "PYINSTALLER_CONFIG_DIR": str(work / "cache"),
         "PYINSTALLER_ZLIB_COMPRESSION_LEVEL": "0",
     }
-    done = subprocess.run(command, env=os.environ | settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    done = subprocess.run(
+        command, env=os.environ | settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
     if done.returncode:
         sys.stderr.buffer.write(done.stdout)
     return done.returncode

@@ -3,13 +3,17 @@
 It gives the user's library path back, and unpacks the large libraries only when they are imported.
 """
 
+# pathlib would take 5 ms of every start, and PyInstaller has no public names for what is used of it:
+# ruff: noqa: PTH103, PTH110, PTH118, PTH120, PTH123, SLF001
+
+import _signal
 import codecs
 import gc
 import os
 import sys
 from _frozen_importlib_external import spec_from_file_location
-from importlib import import_module
 
+from pyimod02_importers import pyz_archive
 from unpacked_late import FILES, NEEDS
 
 
@@ -18,19 +22,25 @@ class UnpackingFinder:
 
     @staticmethod
     def find_spec(name, _path=None, _target=None):
-        for library, holder in NEEDS.pop(name, ()):
-            unpack(holder, os.path.join(sys._MEIPASS, library))
+        for library, begin, size in NEEDS.pop(name, ()):
+            unpack(os.path.join(sys._MEIPASS, library), begin, size)
         return spec_from_file_location(name, os.path.join(sys._MEIPASS, FILES[name])) if name in FILES else None
 
 
-def unpack(holder, file):
+def unpack(file, begin, size):
+    """Copy a file that begins so many bytes before the table of the modules, as `late` has put it."""
     if os.path.exists(file):
         return
     os.makedirs(os.path.dirname(file), exist_ok=True)
-    with open(file, "wb") as out:
-        out.write(import_module(holder).CONTENT)
-    del sys.modules[holder]  # and its megabytes with it
+    with open(pyz_archive._filename, "rb") as whole, open(file, "wb") as out:
+        whole.seek(pyz_archive._start_offset + 8)
+        table = int.from_bytes(whole.read(4), "big")
+        whole.seek(pyz_archive._start_offset + table - begin)
+        out.write(whole.read(size))
 
+
+# Until the plugin has its own way with Ctrl-C, there is nothing to take back.
+_signal.signal(_signal.SIGINT, lambda _number, _frame: os._exit(130))
 
 # Credential plugins and other children must load the system's libraries, not those that the single file brings along.
 users = os.environ.pop("LD_LIBRARY_PATH_ORIG", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -238,7 +239,11 @@ def test_a_time_may_be_given_and_is_said(shell: Shell) -> None:
 
 def test_a_reader_that_goes_away_is_no_error(shell: Shell) -> None:
     shown = subprocess.run(
-        ["sh", "-c", f"{sys.executable} -m istio_root expiry -o json -f '{shell.mesh('stale-copy')}' | head -1"],
+        [
+            "sh",
+            "-c",
+            f"{shlex.quote(sys.executable)} -m istio_root expiry -o json -f '{shell.mesh('stale-copy')}' | head -1",
+        ],
         capture_output=True,
         text=True,
         check=False,

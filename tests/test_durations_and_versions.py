@@ -73,7 +73,7 @@ def test_what_is_left_is_said_in_the_unit_that_tells_most(span: timedelta, table
         ("registry.istio.io/testing/pilot:1.31.0-rc.0", IstioVersion(1, 31, 0)),
         ("host:5000/a/b@sha256:abc", None),
         ("istio/pilot:latest", None),
-        ("istio/pilot:1.22-dev", None),
+        ("istio/pilot:1.22-dev", IstioVersion(1, 22, 0)),
         ("istio/pilot", None),
         ("", None),
         ("x:" + "9" * 300, None),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from meshtrust.start import start
 
+TYPE_CHECKING = False  # see meshtrust.start
 if TYPE_CHECKING:
     from typing import NoReturn
 

@@ -5,45 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from meshtrust.certificates import Certificate, Kinship, chain, refusal
+from meshtrust.certificates import Kinship, refusal
+from meshtrust.checks import dates, path, signers, signing_root, stored
 from meshtrust.durations import spoken
 from meshtrust.findings import Level, Problem, Terms, Threshold, check
-from meshtrust.mesh import Anchor, Authority, Copy, Era, Kind, Mesh, Sight, names
+from meshtrust.mesh import Anchor, Kind, Mesh, Sight
 from meshtrust.objects import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import datetime
+
+    from meshtrust.certificates import Certificate
 
 _CLOCK_TOLERANCE = timedelta(minutes=1)
-
-
-def path(authority: Authority) -> tuple[Certificate, ...]:
-    """From what signs up to its root, both included; empty where nothing verifies."""
-    if authority.signer is None:
-        return ()
-    links = [anchor.certificate for anchor in authority.intermediates]
-    return chain(authority.signer.certificate, links, authority.bundle)
-
-
-def signing_root(authority: Authority) -> Certificate | None:
-    """The root that every proxy must hold: none can be named of a CA that is not seen or does not verify."""
-    return path(authority)[-1] if path(authority) else None
-
-
-def stored(mesh: Mesh) -> Iterator[Authority]:
-    """The CAs whose Secrets this mesh should have."""
-    return (ca for ca in mesh.authorities if ca.kind in {Kind.SELF_SIGNED, Kind.PLUGGED_IN})
-
-
-def _signers(mesh: Mesh) -> Iterator[tuple[Authority, Anchor]]:
-    return ((authority, authority.signer) for authority in stored(mesh) if authority.signer)
-
-
-def _dates(certificate: Certificate, now: datetime) -> str:
-    if now < certificate.not_before:
-        return f"not valid yet, begins in {spoken(certificate.not_before - now)}"
-    return f"expired {spoken(now - certificate.not_after)} ago" if now > certificate.not_after else ""
 
 
 @check(
@@ -60,20 +34,6 @@ def ca_stored(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
 
 
 @check(
-    "certificates-read",
-    Level.CRITICAL,
-    says="every block of every bundle that was read is a certificate",
-    needs=(),
-    hint="openssl x509 -noout -text shows what the block is; Envoy refuses the whole bundle for one bad block",
-)
-def certificates_read(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
-    unused = {authority.ref for authority in mesh.unused}
-    for broken in mesh.broken:
-        if broken.ref.at("") not in unused:
-            yield Problem(broken.ref, broken.why)
-
-
-@check(
     "signer-valid",
     Level.CRITICAL,
     says="what signs is valid now, up to its root",
@@ -84,7 +44,7 @@ def signer_valid(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
     for authority in stored(mesh):
         places = {anchor.certificate.fingerprint: anchor.ref for anchor in authority.anchors}
         for link in path(authority) or [anchor.certificate for anchor in authority.anchors[:1]]:
-            if fault := _dates(link, terms.now):
+            if fault := dates(link, terms.now):
                 yield Problem(places[link.fingerprint], fault, certificate=link)
 
 
@@ -119,7 +79,7 @@ def root_valid(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
         # Where what signs is not seen, it may be any root that is valid.
         spared = authority.signer or any(root.valid_at(terms.now) for root in authority.bundle)
         for anchor in authority.roots:
-            fault = _dates(anchor.certificate, terms.now)
+            fault = dates(anchor.certificate, terms.now)
             if fault and anchor.certificate not in above:
                 yield Problem(anchor.ref, fault, Level.WARNING if spared else None, certificate=anchor.certificate)
 
@@ -174,7 +134,7 @@ def key_matches(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
     hint="cert-chain.pem must hold each intermediate, root-cert.pem the root above them",
 )
 def chain_verifies(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
-    for authority, signer in _signers(mesh):
+    for authority, signer in signers(mesh):
         if not path(authority):
             above = [anchor.certificate for anchor in (*authority.intermediates, *authority.roots)]
             yield Problem(signer.ref, _nearest_miss(signer.certificate, above))
@@ -250,88 +210,9 @@ def crl_current(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
 )
 def serving_lasts(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
     for anchor in mesh.serving:
-        if fault := _dates(anchor.certificate, terms.now):
+        if fault := dates(anchor.certificate, terms.now):
             yield Problem(anchor.ref, fault, Level.CRITICAL, certificate=anchor.certificate)
         yield from _ends(anchor, terms, at_most=Level.CRITICAL)
-
-
-@check(
-    "ca-loaded",
-    Level.CRITICAL,
-    says="the CA in the Secret is the one that the control plane has loaded",
-    needs=(Sight.CA, Sight.COPIES),
-    hint="kubectl rollout restart the control plane of every revision, after the Secret has been proven right",
-)
-def ca_loaded(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
-    """What istiod has in memory shows in what it publishes at home. Citadel's ConfigMap lags: `copies-agree` has it."""
-    if mesh.era is Era.CITADEL:
-        return
-    for authority, signer in _signers(mesh):
-        root = signing_root(authority)
-        for copy in _home_copies(mesh):
-            if root and copy.certificates and (fault := _lacks(copy, root, terms)):
-                yield Problem(signer.ref, f"not loaded: {copy.ref} {fault[0]}", fault[1])
-
-
-@check(
-    "copies-agree",
-    Level.CRITICAL,
-    says="every published copy holds the root that signs",
-    needs=(Sight.COPIES,),
-    hint="istiod writes them: is it running, and may it write there? (a namespace that it ignores keeps a stale copy)",
-)
-def copies_agree(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
-    home = _home_copies(mesh)
-    if not home and _should_publish(mesh):
-        yield Problem(Ref("ConfigMap", mesh.namespace, names.ROOT_CONFIGMAP), "it is missing", Level.WARNING)
-    reference = {certificate.fingerprint for copy in home for certificate in copy.certificates}
-    roots = [root for authority in mesh.authorities if (root := signing_root(authority))]
-    if mesh.era is not Era.CITADEL and reference and not any(root.fingerprint in reference for root in roots):
-        # The CA is not loaded (`ca-loaded`) or not seen: the copies are held against what is published at home.
-        roots = [home[0].certificates[0]] if home[0].certificates else []
-    for copy in mesh.copies:
-        for root in roots:
-            if copy.certificates and (fault := _lacks(copy, root, terms)):
-                yield _of_copy(mesh, copy, *fault)
-
-
-def _home_copies(mesh: Mesh) -> tuple[Copy, ...]:
-    """What the control plane itself lives by: the ClusterTrustBundle, or the copy in its own namespace."""
-    bundles = tuple(copy for copy in mesh.copies if not copy.ref.namespace)
-    return bundles or tuple(copy for copy in mesh.copies if copy.ref.namespace == mesh.namespace)
-
-
-def _should_publish(mesh: Mesh) -> bool:
-    seen = not any(gap.sight is Sight.COPIES for gap in mesh.gaps)
-    return seen and mesh.era is Era.ISTIOD and any(ca.kind is not Kind.EXTERNAL for ca in mesh.authorities)
-
-
-def _of_copy(mesh: Mesh, copy: Copy, detail: str, level: Level) -> Problem:
-    if copy.left_behind:
-        return Problem(copy.ref, f"{detail}; nobody writes it beside a ClusterTrustBundle", Level.WARNING)
-    if mesh.era is Era.CITADEL:
-        # Only node agents read it, and a Citadel that reloads does not write it.
-        return Problem(copy.ref, detail, Level.WARNING, hint="kubectl rollout restart deploy/istio-citadel writes it")
-    return Problem(copy.ref, detail, level)
-
-
-def _lacks(copy: Copy, root: Certificate, terms: Terms) -> tuple[str, Level] | None:
-    """Say what a copy holds instead of a root, and how bad that is; None where it holds it."""
-    kin = {other: root.kinship(other) for other in copy.certificates}
-    if Kinship.SAME in kin.values():
-        return None
-    editions = [other for other, kinship in kin.items() if kinship is Kinship.EDITION]
-    if valid := [other for other in editions if other.valid_at(terms.now)]:
-        until = max(other.not_after for other in valid)
-        return f"holds another edition of the root, valid for {spoken(until - terms.now)}: not moved yet", Level.WARNING
-    if editions:
-        return "holds only an edition of the root that is not valid now", Level.CRITICAL
-    if Kinship.OTHER_IDENTIFIER in kin.values():
-        return f"holds {Kinship.OTHER_IDENTIFIER}: Envoys of the two refuse each other", Level.CRITICAL
-    if Kinship.OTHER_SUBJECT in kin.values():
-        return f"holds {Kinship.OTHER_SUBJECT}: ztunnel and Go refuse it", Level.CRITICAL
-    held = ", ".join(other.short for other in copy.certificates[:3])
-    return f"does not hold the root {root.short} but {held}: another key's", Level.CRITICAL
 
 
 @check(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from istio_root import checks, renewal
 from meshtrust.certificates import Certificate, KeyIdentifier, printable_organization
+from meshtrust.checks import ca_loaded, certificates_read, copies_agree
 from meshtrust.durations import short
 from meshtrust.findings import Finding, Level, Terms, examine, not_asked
 from meshtrust.mesh import Authority, Kind, Mesh, Role, read_meshes
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 EXPIRY_CHECKS = (
     checks.ca_stored,
-    checks.certificates_read,
+    certificates_read,
     checks.signer_valid,
     checks.root_valid,
     checks.root_lasts,
@@ -32,10 +33,10 @@ EXPIRY_CHECKS = (
     checks.signature_strong,
     checks.crl_current,
     checks.serving_lasts,
-    checks.ca_loaded,
+    ca_loaded,
     checks.ca_waits,
     checks.instances_agree,
-    checks.copies_agree,
+    copies_agree,
     renewal.renewal_done,
     renewal.renewal_harmless,
     checks.clocks_agree,

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import re
 import warnings
+from binascii import a2b_base64
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha1, sha256
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, load_pem_public_key
-from cryptography.x509.oid import SignatureAlgorithmOID
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+from cryptography.x509.oid import ExtensionOID, SignatureAlgorithmOID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,8 +48,12 @@ _WEAK_HASHES = {
     SignatureAlgorithmOID.RSA_WITH_SHA1: hashes.SHA1(),  # noqa: S303 - to judge it, not to use it
     SignatureAlgorithmOID.RSA_WITH_MD5: hashes.MD5(),  # noqa: S303 - as above
 }
+_PKCS1, _SHA256 = padding.PKCS1v15(), hashes.SHA256()
 _PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)(?:-----END \1-----|(?=-----BEGIN )|\Z)", re.DOTALL)
 
+
+_CERTIFICATE, _DASHES, _MARKS = "CERTIFICATE", "-----", 4  # dashes stand at both ends of both lines
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
@@ -57,6 +67,22 @@ class KeyIdentifier(StrEnum):
     OTHER = "other"
 
 
+class Peer(StrEnum):
+    """Who verifies a chain: each minds other octets of a certificate and its issuer."""
+
+    EVERYONE = "every peer"  # the strictest of them in each point
+    ENVOY = "Envoy"  # BoringSSL, as OpenSSL: names by their meaning, and key identifiers
+    OCTETS = "ztunnel and Go"  # rustls as well: names octet by octet, and no key identifiers
+
+    @property
+    def minds_octets(self) -> bool:
+        return self is not Peer.ENVOY
+
+    @property
+    def minds_identifiers(self) -> bool:
+        return self is not Peer.OCTETS
+
+
 class Kinship(StrEnum):
     """What one root is to another: only the first two verify the same leaves for every peer."""
 
@@ -67,10 +93,11 @@ class Kinship(StrEnum):
     OTHER_KEY = "another key"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Certificate:
     """One certificate, read whole: what does not parse is a `Bundle.broken`, never an error later.
 
+    Two are equal whose octets are.
     `subject_bytes` and `issuer_bytes` are the DER as it stands, because peers compare them octet by octet.
     `can_sign` is None where there is no keyUsage at all.
     """
@@ -91,7 +118,13 @@ class Certificate:
     can_sign: bool | None
     signature: str
     organizations: tuple[str, ...]
-    parsed: x509.Certificate = field(repr=False, compare=False)
+    parsed: x509.Certificate = field(repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Certificate) and self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
 
     @property
     def short(self) -> str:
@@ -125,6 +158,22 @@ class Certificate:
     def valid_at(self, now: datetime) -> bool:
         return self.not_before <= now <= self.not_after
 
+    @property
+    def uris(self) -> tuple[str, ...]:
+        """The URIs among its names: a workload's identity."""
+        try:
+            names = _extension(self.parsed, x509.SubjectAlternativeName)
+        except _UNREADABLE:
+            return ()
+        return tuple(names.get_values_for_type(x509.UniformResourceIdentifier)) if names else ()
+
+    def stands_in_for(self, other: Certificate, peer: Peer = Peer.EVERYONE) -> bool:
+        """Whether a peer that holds this root accepts what the other root's key signed under the other's name."""
+        if self.key_bytes != other.key_bytes or (peer.minds_octets and self.subject_bytes != other.subject_bytes):
+            return False
+        mine, theirs = self.subject_key_identifier, other.subject_key_identifier
+        return not peer.minds_identifiers or mine is None or theirs is None or mine == theirs
+
     def kinship(self, other: Certificate) -> Kinship:
         if self.fingerprint == other.fingerprint:
             return Kinship.SAME
@@ -150,39 +199,47 @@ class Bundle:
 @lru_cache(maxsize=512)  # a thousand namespaces hold the same text
 def parse_pem(text: str) -> Bundle:
     """Read every block of a PEM bundle (RFC 7468): good ones are kept, bad ones are named by their place."""
-    blocks = list(_PEM_BLOCK.finditer(text))
+    blocks = _blocks(text)
     if not blocks:
         return Bundle(broken=("no certificate in it" if text.strip() else "empty",))
     certificates: list[Certificate] = []
     broken: list[str] = []
-    for number, block in enumerate(blocks, 1):
-        place = f"block {number} of {len(blocks)}: " if len(blocks) > 1 else ""
+    for number, (label, block) in enumerate(blocks, 1):
         try:
             # What breaks RFC 5280 in a way that only warns is judged like any other.
             with warnings.catch_warnings(action="ignore"):
-                certificates.append(_parse_block(block))
+                certificates.append(_parse_block(label, block))
         except _UNREADABLE as error:
+            place = f"block {number} of {len(blocks)}: " if len(blocks) > 1 else ""
             broken.append(f"{place}{_first_line(error)}")
-    return Bundle(tuple(certificates), tuple(broken), sum(1 for block in blocks if _is_private_key(block[1])))
+    return Bundle(tuple(certificates), tuple(broken), sum(1 for label, _ in blocks if _is_private_key(label)))
 
 
-def _parse_block(block: re.Match[str]) -> Certificate:
-    label = block[1]
-    if label != "CERTIFICATE":
+def _blocks(text: str) -> list[tuple[str, str]]:
+    """Each block with its label. Nearly all texts are one certificate, and there are thousands of them."""
+    if text.startswith(_BEGIN) and text.endswith((_END, f"{_END}\n")) and text.count(_DASHES) == _MARKS:
+        return [(_CERTIFICATE, text.rstrip())]
+    return [(block[1], block[0]) for block in _PEM_BLOCK.finditer(text)]
+
+
+def _parse_block(label: str, block: str) -> Certificate:
+    if label != _CERTIFICATE:
         kind = "a private key" if _is_private_key(label) else label
         raise ValueError(f"holds {kind}, not a certificate")
-    if not block[0].endswith("-----"):
+    if not block.endswith(_DASHES):
         raise ValueError("a certificate that begins and does not end")
-    parsed = x509.load_pem_x509_certificate(block[0].encode())
-    issuer, _, subject, key_bytes = _after_signature(parsed.tbs_certificate_bytes)
-    basic = _extension(parsed, x509.BasicConstraints)
-    usage = _extension(parsed, x509.KeyUsage)
-    ours = _extension(parsed, x509.SubjectKeyIdentifier)
-    theirs = _extension(parsed, x509.AuthorityKeyIdentifier)
+    parsed, der = _loaded(block)
+    extensions = {extension.oid: extension.value for extension in parsed.extensions}
+    subject, signed_with = parsed.subject, parsed.signature_algorithm_oid
+    issuer, _, subject_bytes, key_bytes = _after_signature(parsed.tbs_certificate_bytes)
+    basic: Any = extensions.get(ExtensionOID.BASIC_CONSTRAINTS)
+    usage: Any = extensions.get(ExtensionOID.KEY_USAGE)
+    ours: Any = extensions.get(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
+    theirs: Any = extensions.get(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
     return Certificate(
-        fingerprint=sha256(parsed.public_bytes(Encoding.DER)).hexdigest(),
-        subject=parsed.subject.rfc4514_string(),
-        subject_bytes=subject,
+        fingerprint=sha256(der).hexdigest(),
+        subject=subject.rfc4514_string(),
+        subject_bytes=subject_bytes,
         issuer_bytes=issuer,
         serial=parsed.serial_number,
         not_before=parsed.not_valid_before_utc,
@@ -194,13 +251,22 @@ def _parse_block(block: re.Match[str]) -> Certificate:
         is_ca=bool(basic and basic.ca),
         path_length=basic.path_length if basic else None,
         can_sign=usage.key_cert_sign if usage else None,
-        signature=_SIGNATURES.get(parsed.signature_algorithm_oid, parsed.signature_algorithm_oid.dotted_string),
+        signature=_SIGNATURES.get(signed_with, signed_with.dotted_string),
         organizations=tuple(
-            cast("str", attribute.value)
-            for attribute in parsed.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
+            cast("str", attribute.value) for attribute in subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
         ),
         parsed=parsed,
     )
+
+
+def _loaded(block: str) -> tuple[x509.Certificate, bytes]:
+    """The certificate and its DER: by the short way where the block is as Istio writes it, which is half the time."""
+    try:
+        der = a2b_base64("".join(block[len(_BEGIN) : -len(_END)].split()), strict_mode=True)
+        return x509.load_der_x509_certificate(der), der
+    except ValueError:
+        parsed = x509.load_pem_x509_certificate(block.encode())
+        return parsed, parsed.public_bytes(Encoding.DER)
 
 
 def _is_private_key(label: str) -> bool:
@@ -220,6 +286,15 @@ def pair_fault(certificate: Certificate, key_pem: str) -> str:
     return "" if key == certificate.parsed.public_key() else "it is the key of another certificate"
 
 
+def public_half(key_pem: str) -> str:
+    """The public key of a private one, as PEM; nothing where it cannot be read."""
+    try:
+        key = _public_half(key_pem.encode())
+    except _UNREADABLE:
+        return ""
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
 def _public_half(pem: bytes) -> PublicKeyTypes:
     if b"PUBLIC KEY-----" in pem:
         return load_pem_public_key(pem)
@@ -227,22 +302,23 @@ def _public_half(pem: bytes) -> PublicKeyTypes:
     return load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=True).public_key()
 
 
-def refusal(child: Certificate, issuer: Certificate) -> str:
-    """Say why some peer of a mesh refuses `issuer` as the issuer of `child`, or nothing where all accept it.
+def refusal(child: Certificate, issuer: Certificate, peer: Peer = Peer.EVERYONE) -> str:
+    """Say why a peer of a mesh refuses `issuer` as the issuer of `child`, or nothing where it accepts it.
 
-    The strictest of Go, OpenSSL, BoringSSL and rustls in each point; dates are not looked at.
+    The strictest of Go, OpenSSL, BoringSSL and rustls in each point unless one is named; dates are not looked at.
     """
-    if child.issuer_bytes != issuer.subject_bytes:
+    same_octets = child.issuer_bytes == issuer.subject_bytes
+    if not same_octets and (peer.minds_octets or child.parsed.issuer != issuer.parsed.subject):
         return "its subject is not the issuer's name, octet by octet"  # Go, rustls
     theirs, ours = child.authority_key_identifier, issuer.subject_key_identifier
-    if theirs is not None and ours is not None and theirs != ours:
+    if peer.minds_identifiers and theirs is not None and ours is not None and theirs != ours:
         return "its key identifier is not the one that was signed for"  # OpenSSL, BoringSSL
     if not issuer.is_ca:
         return "it is no CA (CA:TRUE is missing)"
     if issuer.can_sign is False:
         return "its keyUsage does not allow signing certificates"
     try:
-        _verify_signature(child.parsed, issuer.parsed)
+        _verify_signature(child.parsed, issuer.parsed, same_octets=same_octets)
     except InvalidSignature:
         return "the signature is another key's"
     except _UNREADABLE as error:
@@ -250,28 +326,49 @@ def refusal(child: Certificate, issuer: Certificate) -> str:
     return ""
 
 
-def _verify_signature(child: x509.Certificate, issuer: x509.Certificate) -> None:
-    """As `verify_directly_issued_by`, which no longer takes the hashes that `Certificate.weakly_signed` reports."""
-    key, weak = issuer.public_key(), _WEAK_HASHES.get(child.signature_algorithm_oid)
-    if weak and isinstance(key, rsa.RSAPublicKey):
-        key.verify(child.signature, child.tbs_certificate_bytes, padding.PKCS1v15(), weak)
-    else:
+def _verify_signature(child: x509.Certificate, issuer: x509.Certificate, *, same_octets: bool) -> None:
+    """As `verify_directly_issued_by`, which no longer takes the hashes that `Certificate.weakly_signed` reports.
+
+    Nor does it take a name in other octets, which BoringSSL does.
+    """
+    public = issuer.public_key()
+    kind = _kind_of_key(type(public))
+    if kind is rsa.RSAPublicKey:
+        key = cast("rsa.RSAPublicKey", public)
+        oid = child.signature_algorithm_oid
+        if oid == SignatureAlgorithmOID.RSA_WITH_SHA256:  # what Istio signs with
+            key.verify(child.signature, child.tbs_certificate_bytes, _PKCS1, _SHA256)
+        elif weak := _WEAK_HASHES.get(oid):
+            key.verify(child.signature, child.tbs_certificate_bytes, _PKCS1, weak)
+        else:
+            scheme = cast("padding.AsymmetricPadding", child.signature_algorithm_parameters)
+            digest = cast("hashes.HashAlgorithm", child.signature_hash_algorithm)
+            key.verify(child.signature, child.tbs_certificate_bytes, scheme, digest)
+    elif same_octets:
         child.verify_directly_issued_by(issuer)
+    elif kind is ec.EllipticCurvePublicKey:
+        curve = cast("ec.EllipticCurveSignatureAlgorithm", child.signature_algorithm_parameters)
+        cast("ec.EllipticCurvePublicKey", public).verify(child.signature, child.tbs_certificate_bytes, curve)
+    else:
+        raise ValueError("a kind of key that no mesh uses")
 
 
 def chain(
-    certificate: Certificate, candidates: Iterable[Certificate], roots: Iterable[Certificate]
+    certificate: Certificate,
+    candidates: Iterable[Certificate],
+    roots: Iterable[Certificate],
+    peer: Peer = Peer.EVERYONE,
 ) -> tuple[Certificate, ...]:
     """Build the path from a certificate up to a root (RFC 5280 6.1 without dates), both ends included.
 
     Nothing comes back where no path verifies. Among several roots the one that ends last is taken.
     """
     anchors = sorted(roots, key=lambda root: root.not_after, reverse=True)
-    return _climb((certificate,), tuple(candidates), tuple(anchors))
+    return _climb((certificate,), tuple(candidates), tuple(anchors), peer)
 
 
 def _climb(
-    path: tuple[Certificate, ...], candidates: tuple[Certificate, ...], roots: tuple[Certificate, ...]
+    path: tuple[Certificate, ...], candidates: tuple[Certificate, ...], roots: tuple[Certificate, ...], peer: Peer
 ) -> tuple[Certificate, ...]:
     top = path[-1]
     if any(top.fingerprint == root.fingerprint for root in roots):
@@ -279,11 +376,11 @@ def _climb(
     authorities = sum(1 for link in path if link.is_ca and not link.self_issued)
     for issuer in (*roots, *candidates):
         too_long = issuer.path_length is not None and authorities > issuer.path_length
-        if issuer in path or too_long or refusal(top, issuer):
+        if issuer in path or too_long or refusal(top, issuer, peer):
             continue
         if issuer in roots:
             return (*path, issuer)
-        if whole := _climb((*path, issuer), candidates, roots):
+        if whole := _climb((*path, issuer), candidates, roots, peer):
             return whole
     return ()
 
@@ -307,11 +404,19 @@ def printable_organization(organization: str) -> bytes:
 
 
 def _describe(key: PublicKeyTypes) -> str:
-    if isinstance(key, rsa.RSAPublicKey):
-        return f"RSA {key.key_size}"
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return f"EC {key.curve.name}"
+    kind = _kind_of_key(type(key))
+    if kind is rsa.RSAPublicKey:
+        return f"RSA {cast('rsa.RSAPublicKey', key).key_size}"
+    if kind is ec.EllipticCurvePublicKey:
+        return f"EC {cast('ec.EllipticCurvePublicKey', key).curve.name}"
     return type(key).__name__.removesuffix("PublicKey").lstrip("_")
+
+
+@lru_cache
+def _kind_of_key(implementation: type) -> type | None:
+    """Which of the two that a mesh uses; asking an abstract class is slow, and the answers are few."""
+    kinds = (rsa.RSAPublicKey, ec.EllipticCurvePublicKey)
+    return next((kind for kind in kinds if issubclass(implementation, kind)), None)
 
 
 def _extension(parsed: x509.Certificate, extension: type[Extension]) -> Extension | None:
@@ -341,21 +446,31 @@ def _elements(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
     """Walk one level of DER that has parsed already: (tag, whole element, its content)."""
     at = 0
     while at < len(content):
-        length, start = content[at + 1], at + 2
-        if length & 0x80:
-            start += length & 0x7F
-            length = int.from_bytes(content[at + 2 : start])
-        yield content[at], content[at : start + length], content[start : start + length]
-        at = start + length
+        end, start = _header(content, at)
+        yield content[at], content[at:end], content[start:end]
+        at = end
 
 
 def _after_signature(tbs: bytes) -> tuple[bytes, bytes, bytes, bytes]:
     """Issuer, validity, subject and subjectPublicKeyInfo of a TBSCertificate (RFC 5280 4.1), each with its header."""
-    ((_, _, content),) = _elements(tbs)
-    elements = [(tag, whole) for tag, whole, _ in _elements(content)]
-    first = 3 if elements[0][0] == _VERSION else 2  # an optional version, then serialNumber and signature
-    issuer, validity, subject, key = (whole for _, whole in elements[first : first + 4])
-    return issuer, validity, subject, key
+    _, at = _header(tbs, 0)
+    # An optional version, then serialNumber and signature.
+    for _ in range(3 if tbs[at] == _VERSION else 2):
+        at, _ = _header(tbs, at)
+    issuer, _ = _header(tbs, at)
+    validity, _ = _header(tbs, issuer)
+    subject, _ = _header(tbs, validity)
+    key, _ = _header(tbs, subject)
+    return tbs[at:issuer], tbs[issuer:validity], tbs[validity:subject], tbs[subject:key]
+
+
+def _header(content: bytes, at: int) -> tuple[int, int]:
+    """Where the element that begins here ends, and where its content begins."""
+    length, start = content[at + 1], at + 2
+    if length & 0x80:
+        start += length & 0x7F
+        length = int.from_bytes(content[at + 2 : start])
+    return start + length, start
 
 
 def _bit_string(key_bytes: bytes) -> bytes:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 _EXITS = {Level.OK: 0, Level.WARNING: 1, Level.CRITICAL: 2, Level.UNKNOWN: 3}
 _PERCENT = re.compile(r"(100|\d\d?(?:\.\d+)?)%")
+_BLINK = 0.1  # seconds that a line of progress stays at least
+INTERRUPTED = 130
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 EXIT_CODES = "Exit codes: 0 ok, 1 warning, 2 critical, 3 unknown or incomplete, 64 usage, 130 interrupted."
 
@@ -155,12 +158,16 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a command is given: a source, and the moment to judge by, which it may say in words."""
+    """What a command is given: a source, and the moment to judge by, which it may say in words.
+
+    `progress` shows a line for as long as no other comes; an empty one takes it away.
+    """
 
     source: Source
     scope: Scope
     now: datetime
     remarks: tuple[str, ...]
+    progress: Callable[[str], None] = lambda _line: None
 
 
 Judge = Callable[[Reading], Report]  # what a command gives: it is asked when the source is open
@@ -211,6 +218,35 @@ def threshold(text: str) -> Threshold:
     return Threshold(span, share)
 
 
+class _AsTyped:
+    """Takes the values of options as they were typed. typer would ask pydantic: 100 ms at each start, and 5 MB."""
+
+    def __init__(self, descriptor: Any) -> None:
+        self._choices: tuple[Any, ...] | None = descriptor.choices
+        self._annotation = descriptor.annotation
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        if value is None:
+            return () if param.multiple else None
+        if self._choices is None:
+            return _number(value, param, ctx) if self._annotation is int else value
+        for choice in self._choices:
+            if choice == value:
+                return choice
+        listed = ", ".join(repr(str(choice)) for choice in self._choices)
+        raise typer.BadParameter(f"{value!r} is not one of {listed}", ctx=ctx, param=param)
+
+
+def _number(value: Any, param: Any, ctx: Any) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise typer.BadParameter(f"{value!r} is not a whole number", ctx=ctx, param=param) from None
+
+
+vars(typer.core)["build_runtime_param"] = _AsTyped
+
+
 def run(app: typer.Typer, tool: str, argv: Sequence[str]) -> int:
     """Run a plugin's command line and give its exit code; the only place that speaks of errors."""
     program = f"kubectl {tool}" if Path(argv[0]).name.startswith("kubectl-") else tool
@@ -240,6 +276,8 @@ def _execute(tool: str, name: str, options: Options, prepare: Callable[[], Judge
         _show(render_failure(tool, name, now, error, options.output), options)
         return _complain(error)
     _show(render(report, options.output, headers=not options.no_headers), options)
+    if report.interrupted:
+        return INTERRUPTED
     return _EXITS[report.status] if report.status >= Level[options.fail_on.name] else 0
 
 
@@ -248,7 +286,8 @@ def _reading(source: Source, options: Options, moment: datetime, now: datetime) 
     if moment != now:
         taken = "" if options.at else ", when the recording was taken (--at now judges by today)"
         remarks = (f"judged as of {timestamp(moment)}{taken}",)
-    return Reading(source, options.scope, moment, remarks)
+    shown = sys.stderr.isatty() and not options.quiet and not options.verbose
+    return Reading(source, options.scope, moment, remarks, *((_progress(),) if shown else ()))
 
 
 def _moment(at: str, now: datetime) -> datetime | None:
@@ -296,6 +335,20 @@ def _timeout(text: str) -> float | None:
     if span is None or span.total_seconds() < 0:
         raise UsageError(f"--request-timeout {text!r} is no duration", "write 5, 5s or 1m; 0 means without limit")
     return span.total_seconds() or None
+
+
+def _progress() -> Callable[[str], None]:
+    """A line on the terminal that the next one replaces, some ten times a second at most."""
+    shown_at = [0.0]
+
+    def show(line: str) -> None:
+        if line and monotonic() - shown_at[0] < _BLINK:
+            return
+        shown_at[0] = monotonic() if line else 0.0
+        sys.stderr.write(f"\r\x1b[K{printable(line)}")
+        sys.stderr.flush()
+
+    return show
 
 
 def _trace(line: str) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime, timedelta
 
     from meshtrust.certificates import Certificate
-    from meshtrust.mesh import Gap, Mesh, Sight
+    from meshtrust.mesh import Gap, Sight
     from meshtrust.objects import Ref
 
 
@@ -66,14 +66,17 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A rule and its declaration. Ids are stable: they are never reused, and the README lists them."""
+    """A rule and its declaration. Ids are stable: they are never reused, and the README lists them.
+
+    A rule is asked of a mesh (by `examine`), or of whatever a plugin judges one by one.
+    """
 
     id: str
     level: Level
     says: str
     needs: tuple[Sight, ...]
     hint: str
-    rule: Callable[[Mesh, Terms], Iterable[Problem]]
+    rule: Callable[[Any, Any], Iterable[Problem]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +98,26 @@ class Finding:
         return self.check.level if problem.level is None else problem.level
 
 
-Rule = "Callable[[Mesh, Terms], Iterable[Problem]]"
+class Judged(Protocol):
+    """What is judged as a whole: a mesh, or what else a plugin has read."""
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]: ...
+
+    @property
+    def not_asked(self) -> frozenset[Sight]: ...
 
 
 def check(id: str, level: Level, *, says: str, needs: tuple[Sight, ...], hint: str = "") -> Callable[..., Check]:  # noqa: A002 - the name that the output has
     """Declare a rule: `(mesh, terms) -> problems`, pure."""
 
-    def declare(rule: Callable[[Mesh, Terms], Iterable[Problem]]) -> Check:
+    def declare(rule: Callable[[Any, Any], Iterable[Problem]]) -> Check:
         return Check(id, level, says, needs, hint, rule)
 
     return declare
 
 
-def examine(meshes: Iterable[Mesh], terms: Terms, checks: Iterable[Check]) -> tuple[Finding, ...]:
+def examine(meshes: Iterable[Judged], terms: Any, checks: Iterable[Check]) -> tuple[Finding, ...]:
     """Judge every mesh by every check that can be asked of it: one finding for each check."""
     everyone = tuple(meshes)
     return tuple(
@@ -115,17 +125,17 @@ def examine(meshes: Iterable[Mesh], terms: Terms, checks: Iterable[Check]) -> tu
     )
 
 
-def not_asked(meshes: Iterable[Mesh], checks: Iterable[Check]) -> tuple[str, ...]:
+def not_asked(meshes: Iterable[Judged], checks: Iterable[Check]) -> tuple[str, ...]:
     """The checks that nothing here can answer: they have no verdict, and say so."""
     everyone = tuple(meshes)
     return tuple(one.id for one in checks if not any(_can_ask(mesh, one) for mesh in everyone))
 
 
-def _can_ask(mesh: Mesh, one: Check) -> bool:
+def _can_ask(mesh: Judged, one: Check) -> bool:
     return mesh.not_asked.isdisjoint(one.needs)
 
 
-def _examine(meshes: tuple[Mesh, ...], terms: Terms, one: Check) -> Finding:
+def _examine(meshes: tuple[Judged, ...], terms: Any, one: Check) -> Finding:
     problems = tuple(dict.fromkeys(problem for mesh in meshes for problem in one.rule(mesh, terms)))
     unseen = tuple(dict.fromkeys(gap for mesh in meshes for gap in mesh.gaps if gap.sight in one.needs))
     levels = [one.level if problem.level is None else problem.level for problem in problems]

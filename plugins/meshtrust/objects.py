@@ -74,6 +74,53 @@ class Secret(TypedDict, total=False):
     data: dict[str, str | None] | None
 
 
+# A Secret that Citadel keeps for a ServiceAccount: its private key is not even decoded.
+WorkloadData = TypedDict("WorkloadData", {"cert-chain.pem": str | None, "root-cert.pem": str | None}, total=False)
+WorkloadAnnotations = TypedDict("WorkloadAnnotations", {"istio.io/service-account.name": str}, total=False)
+
+
+class WorkloadMetadata(TypedDict, total=False):
+    name: Required[str]
+    namespace: str
+    creationTimestamp: str | None
+    annotations: WorkloadAnnotations | None
+
+
+class WorkloadSecret(TypedDict, total=False):
+    metadata: Required[WorkloadMetadata]
+    type: str
+    data: WorkloadData | None
+
+
+class ServiceAccount(TypedDict, total=False):
+    metadata: Required[Metadata]
+
+
+class ServiceReference(TypedDict, total=False):
+    name: str
+    namespace: str
+
+
+class WebhookClientConfig(TypedDict, total=False):
+    url: str | None
+    service: ServiceReference | None
+    caBundle: str | None
+
+
+class Webhook(TypedDict, total=False):
+    name: str
+    clientConfig: WebhookClientConfig
+
+
+class WebhookConfiguration(TypedDict, total=False):
+    metadata: Required[Metadata]
+    webhooks: list[Webhook] | None
+
+
+class WorkloadEntry(TypedDict, total=False):
+    metadata: Required[Metadata]
+
+
 class ConfigMap(TypedDict, total=False):
     metadata: Required[Metadata]
     data: dict[str, str | None] | None
@@ -89,43 +136,114 @@ class ClusterTrustBundle(TypedDict, total=False):
     spec: TrustBundleSpec
 
 
+class Namespace(TypedDict, total=False):
+    metadata: Required[Metadata]
+
+
+class ValueFrom(TypedDict):
+    """That a value comes from elsewhere is all that is read of it."""
+
+
 class EnvVar(TypedDict, total=False):
     name: str
     value: str
-    valueFrom: dict[str, Any]
+    valueFrom: ValueFrom
 
 
 class Container(TypedDict, total=False):
     name: str
     image: str
+    command: list[str] | None
     args: list[str] | None
     env: list[EnvVar] | None
+    restartPolicy: str | None
+
+
+class SecretVolume(TypedDict, total=False):
+    secretName: str
+
+
+class CsiVolume(TypedDict, total=False):
+    driver: str
+
+
+class HostPath(TypedDict, total=False):
+    path: str
+
+
+class Volume(TypedDict, total=False):
+    name: str
+    secret: SecretVolume | None
+    csi: CsiVolume | None
+    hostPath: HostPath | None
 
 
 class PodSpec(TypedDict, total=False):
     containers: list[Container]
+    initContainers: list[Container] | None
+    volumes: list[Volume] | None
+    nodeName: str
+    serviceAccountName: str
 
 
 class Running(TypedDict, total=False):
     startedAt: str
 
 
+class Stopped(TypedDict, total=False):
+    reason: str
+
+
 class ContainerState(TypedDict, total=False):
     running: Running | None
+    waiting: Stopped | None
+    terminated: Stopped | None
 
 
 class ContainerStatus(TypedDict, total=False):
     name: str
+    image: str
     state: ContainerState
 
 
 class PodStatus(TypedDict, total=False):
     phase: str
+    podIP: str
     containerStatuses: list[ContainerStatus] | None
+    initContainerStatuses: list[ContainerStatus] | None
+
+
+class OwnerReference(TypedDict, total=False):
+    kind: str
+    name: str
+    controller: bool | None
+
+
+# Of a pod's annotations only these: the rest can be long, and there are thousands of pods.
+PodAnnotations = TypedDict(
+    "PodAnnotations",
+    {
+        "sidecar.istio.io/status": str,
+        "istio.io/rev": str,
+        "inject.istio.io/templates": str,
+        "proxy.istio.io/config": str,
+    },
+    total=False,
+)
+
+
+class PodMetadata(TypedDict, total=False):
+    name: Required[str]
+    namespace: str
+    creationTimestamp: str | None
+    deletionTimestamp: str | None
+    labels: dict[str, str] | None
+    annotations: PodAnnotations | None
+    ownerReferences: list[OwnerReference] | None
 
 
 class Pod(TypedDict, total=False):
-    metadata: Required[Metadata]
+    metadata: Required[PodMetadata]
     spec: PodSpec
     status: PodStatus
 
@@ -150,21 +268,29 @@ class Deployment(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How the API server calls a kind: `versions` are apiVersions, the preferred one first."""
+    """How the API server calls a kind: `versions` are apiVersions, the preferred one first.
+
+    `typed` makes it a view of another kind, `of`: only its objects of that type, cut down to another shape.
+    """
 
     name: str
     plural: str
     shape: type
     versions: tuple[str, ...] = ("v1",)
     namespaced: bool = True
+    of: str = ""
+    typed: str = ""
 
 
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind("Secret", "secrets", Secret),
+        Kind("WorkloadSecret", "secrets", WorkloadSecret, of="Secret", typed="istio.io/key-and-cert"),
+        Kind("ServiceAccount", "serviceaccounts", ServiceAccount),
         Kind("ConfigMap", "configmaps", ConfigMap),
         Kind("Pod", "pods", Pod),
+        Kind("Namespace", "namespaces", Namespace, namespaced=False),
         Kind("Deployment", "deployments", Deployment, versions=("apps/v1",)),
         Kind(
             "ClusterTrustBundle",
@@ -176,6 +302,22 @@ KINDS: Mapping[str, Kind] = {
                 "certificates.k8s.io/v1alpha1",
             ),
             namespaced=False,
+        ),
+        *(
+            Kind(
+                f"{act}WebhookConfiguration",
+                f"{act.lower()}webhookconfigurations",
+                WebhookConfiguration,
+                versions=("admissionregistration.k8s.io/v1", "admissionregistration.k8s.io/v1beta1"),
+                namespaced=False,
+            )
+            for act in ("Mutating", "Validating")
+        ),
+        Kind(
+            "WorkloadEntry",
+            "workloadentries",
+            WorkloadEntry,
+            versions=("networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"),
         ),
     )
 }

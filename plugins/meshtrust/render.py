@@ -7,7 +7,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from meshtrust.findings import Finding, Level
-from meshtrust.objects import KINDS
 from meshtrust.report import timestamp
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from meshtrust.report import Report, Table
 
 _LISTED = 10  # problems of one finding that a table shows before it counts the rest
+_NO_OBJECTS = {"File", "Server"}
 
 
 class Output(StrEnum):
@@ -115,14 +115,15 @@ def _names(report: Report) -> Iterator[str]:
     """Each object with a problem once, as the arguments of a kubectl command."""
     places = dict.fromkeys(problem.place.at("") for finding in report.findings for problem in finding.problems)
     for place in places:
-        if place.kind in KINDS:  # a file or a server is no object
+        if place.kind not in _NO_OBJECTS:
             name = f"{place.kind.lower()}/{place.name}"
             yield printable(f"{name} -n {place.namespace}" if place.namespace else name)
 
 
 def _text(report: Report, table: Table, *, headers: bool, listed: int | None) -> str:
+    tables = (*((report.summary,) if report.summary else ()), table)
     blocks = [
-        _columns(table, headers=headers) if table.lines else "",
+        *(_columns(one, headers=headers) for one in tables if one.lines),
         *("".join(f"{printable(line)}\n" for line in lines) for lines in _paragraphs(report, listed)),
     ]
     return "\n".join(block for block in blocks if block)
@@ -145,6 +146,7 @@ def _paragraphs(report: Report, listed: int | None) -> Iterator[list[str]]:
     worst_first = sorted(report.findings, key=lambda finding: finding.level, reverse=True)
     yield from (list(_said(finding, listed)) for finding in worst_first if finding.problems)
     yield list(_unseen(worst_first))
+    yield list(_runnable(report.commands, listed))
     if report.not_asked:
         yield [f"not asked: {', '.join(report.not_asked)}"]
     yield [_verdict(report)]
@@ -169,10 +171,28 @@ def _unseen(findings: Iterable[Finding]) -> Iterator[str]:
             open_checks.setdefault(gap, []).append(finding.check.id)
     for checks in dict.fromkeys(map(tuple, open_checks.values())):
         yield f"{Level.UNKNOWN}: not judged: {', '.join(checks)}"
-        yield from (f"  {gap.ref}: not seen: {gap.why}" for gap, held in open_checks.items() if tuple(held) == checks)
+        yield from _missed([gap for gap, held in open_checks.items() if tuple(held) == checks])
+
+
+def _missed(gaps: Iterable[Gap]) -> Iterator[str]:
+    """What stayed unseen for one reason in one line: a missing right is said once, with how many it hides."""
+    alike: dict[str, list[Gap]] = {}
+    for gap in gaps:
+        alike.setdefault(gap.why, []).append(gap)
+    for why, those in alike.items():
+        more = f" and {len(those) - 1} more" if len(those) > 1 else ""
+        yield f"  {those[0].ref}{more}: not seen: {why}"
+
+
+def _runnable(commands: tuple[str, ...], listed: int | None) -> Iterator[str]:
+    yield from commands[:listed]
+    if listed is not None and len(commands) > listed:
+        yield f"and {len(commands) - listed} more commands (-o wide shows them)"
 
 
 def _verdict(report: Report) -> str:
-    seen = f"{report.checked} certificate{'' if report.checked == 1 else 's'} checked"
+    if report.verdict:
+        return f"{report.status}: {report.verdict}, as of {timestamp(report.read_at)}"
+    seen = f"{report.checked} {report.counted[report.checked != 1]} checked"
     unseen = f", {report.unseen} not seen" if report.unseen else ""
     return f"{report.status}: {seen}{unseen}, as of {timestamp(report.read_at)}"

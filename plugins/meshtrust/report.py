@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from meshtrust.findings import Finding, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Table:
     """Titles and lines of cells; what is folded is the command's choice."""
 
     titles: tuple[str, ...]
-    lines: tuple[tuple[str, ...], ...]
+    lines: Sequence[tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +25,25 @@ class Report:
     """`rows` hold everything as JSON has it, `table` and `wide` what a person sees of it.
 
     `read_at` is the moment that the judgement holds for. `remarks` are facts that are neither right nor wrong.
+    `summary` stands above either table. `commands` are what to run, ready to be pasted. `counted` is what `checked`
+    counts, one of it and several; `verdict` says it in the command's own words. `interrupted` is what Ctrl-C left.
     """
 
     tool: str
     command: str
     read_at: datetime
-    rows: tuple[Mapping[str, Any], ...]
+    rows: Sequence[Mapping[str, Any]]
     table: Table
     wide: Table
     findings: tuple[Finding, ...]
     checked: int
     remarks: tuple[str, ...] = ()
     not_asked: tuple[str, ...] = ()
+    summary: Table | None = None
+    commands: tuple[str, ...] = ()
+    counted: tuple[str, str] = ("certificate", "certificates")
+    verdict: str = ""
+    interrupted: bool = False
 
     @property
     def status(self) -> Level:

@@ -60,12 +60,13 @@ class Source(Protocol):
         namespace: str = "",
         name: str = "",
         labels: Mapping[str, str] | None = None,
+        selector: str = "",
     ) -> Iterator[KubeObject | Unread]:
         """Every object of one kind (a key of `objects.KINDS`), narrowed by what is given, each once.
 
-        An empty namespace means all namespaces. What does not exist, a kind that the server does not serve included,
-        gives nothing. Raises `NotAllowed` or `Unreachable` where the question was not answered, and that also in the
-        middle of a list.
+        An empty namespace means all namespaces; `selector` is one of labels as a user types it (`selectors`). What does
+        not exist, a kind that the server does not serve included, gives nothing. Raises `NotAllowed` or `Unreachable`
+        where the question was not answered, and that also in the middle of a list.
         """
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,9 @@ def healthy(recorded: Path) -> bytes:
 def test_an_unpacked_archive_is_the_same_mesh(read: Read, tmp_path: Path, healthy: bytes, folder: str) -> None:
     with tarfile.open(fileobj=io.BytesIO(healthy)) as archive:
         archive.extractall(tmp_path / "unpacked", filter="data")
-    whole = Recording.read([str(tmp_path / "unpacked" / folder)], io.BytesIO())
-    assert whole == read(healthy)
+    found = Recording.read([str(tmp_path / "unpacked" / folder)], io.BytesIO())
+    whole = read(healthy)
+    assert found == (replace(whole, answers={}) if folder.endswith("cluster") else whole)  # proxies/ lies beside it
 
 
 def test_an_archive_is_told_by_its_content(read: Read, pack: Pack) -> None:

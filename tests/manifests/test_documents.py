@@ -23,7 +23,7 @@ kind: Pod
 metadata:
   name: größe
   creationTimestamp: 2026-11-24T06:24:33Z
-  labels: &labels {app: istiod}
+  labels: &labels {istio.io/rev: canary}
   annotations: *labels
 spec:
   containers:
@@ -42,8 +42,8 @@ def test_a_time_stays_text_as_json_has_it(read: Read) -> None:
                 "name": "größe",
                 "namespace": "default",
                 "creationTimestamp": "2026-11-24T06:24:33Z",
-                "labels": {"app": "istiod"},
-                "annotations": {"app": "istiod"},
+                "labels": {"istio.io/rev": "canary"},
+                "annotations": {"istio.io/rev": "canary"},
             },
             "spec": {
                 "containers": [

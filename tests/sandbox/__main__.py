@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import signal
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 from sandbox.description import DescriptionError, read_mesh
+from sandbox.distance import far
 from sandbox.server import serve
 
 
@@ -20,6 +22,7 @@ def main() -> None:
     parser.add_argument("--kubeconfig", type=Path, required=True, help="the kubeconfig to write")
     parser.add_argument("--namespace", default="", help="the namespace of the kubeconfig's context")
     parser.add_argument("--port", type=int, default=0, help="the port to listen on; by default a free one")
+    parser.add_argument("--round-trip", type=float, default=0, help="how far away it is, in seconds")
     parser.add_argument("--dump", type=Path, help="also write the objects to this file, as one YAML List")
     options = parser.parse_args()
     try:
@@ -29,7 +32,9 @@ def main() -> None:
     stop = threading.Event()
     for wanted in (signal.SIGTERM, signal.SIGINT):
         signal.signal(wanted, lambda *_: stop.set())
-    with serve(mesh, port=options.port) as server:
+    with serve(mesh, port=options.port) as server, ExitStack() as stack:
+        if options.round_trip:
+            server.url = stack.enter_context(far(server.url, options.round_trip))
         server.write_kubeconfig(options.kubeconfig, namespace=options.namespace)
         if options.dump is not None:
             mesh.dump(options.dump)

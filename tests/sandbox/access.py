@@ -65,6 +65,15 @@ class Access:
         if self._is_denied(verb, asked, target.namespace, user):
             raise forbidden(user, verb, asked, resource.group, target.namespace, target.name)
 
+    def demand_create(self, target: Target, user: str) -> None:
+        """A websocket is a GET, which since Kubernetes 1.35 is not enough; but the server does not say what else is."""
+        try:
+            self.demand("create", target, user)
+        except ApiError as error:
+            plural, name = target.resource.plural, target.name
+            details = {"name": name, "kind": plural}
+            raise ApiError(403, f'{plural} "{name}" is forbidden: ', details=details) from error
+
     def review(self, body: Mapping[str, Any], user: str) -> dict[str, Any]:
         """Answer a SelfSubjectAccessReview as the requests themselves would be answered."""
         asked = (body.get("spec") or {}).get("resourceAttributes") or {}

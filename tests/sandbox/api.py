@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from sandbox import faults, forwarding, tables
+from sandbox import executing, faults, forwarding, tables
 from sandbox.access import Access
 from sandbox.faults import Answer, Faults, Request, Reset, Silence
 from sandbox.status import ApiError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sandbox.mesh import Mesh
     from sandbox.resources import Target
 
+_CONVERSATIONS = {"portforward": forwarding.forward, "exec": executing.execute}
 _PATCHES = ("application/merge-patch+json", "application/strategic-merge-patch+json")
 
 
@@ -68,10 +69,13 @@ class Api:
         target = self.store.catalogue.target(request.path)
         if target is None:
             return self._outside(request)
-        if target.subresource == "portforward" and target.resource.plural == "pods":
-            for verb in ("get", "create"):  # a websocket is a GET, which since Kubernetes 1.35 is not enough
-                self.access.demand(verb, target, request.user)
-            return await forwarding.forward(raw, target, self.store, self.admins, self.closing)
+        if target.subresource in _CONVERSATIONS and target.resource.plural == "pods":
+            self.access.demand("get", target, request.user)
+            self.access.demand_create(target, request.user)
+            self.store.get(target)
+            if "*/*" not in request.headers.get("Accept", "*/*"):
+                return web.Response(status=406)
+            return await _CONVERSATIONS[target.subresource](raw, target, self.store, self.admins, self.closing)
         if target.subresource:
             raise ApiError(404)
         verb = _verb(request.method, target)

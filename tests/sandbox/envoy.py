@@ -85,7 +85,7 @@ def _config_dump(mesh: Mesh, proxy: Proxy, pod: str, query: Mapping[str, str]) -
     if "resource" in query:
         return {}
     dumped: list[Body] = []
-    if "mask" not in query:
+    if "bootstrap" in query.get("mask", "bootstrap"):
         bootstrap = {"node": _node(mesh, proxy, pod)}
         at = stamp(mesh.now + proxy.started)
         dumped.append({"@type": f"{_TYPE}BootstrapConfigDump", "bootstrap": bootstrap, "last_updated": at})

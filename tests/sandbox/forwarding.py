@@ -15,13 +15,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import WSMsgType, web
 
-from sandbox import envoy, ztunnel
+from sandbox import envoy, proxies, ztunnel
+from sandbox.mesh import Mesh, Proxy
 from sandbox.status import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from sandbox.mesh import Mesh, Proxy
     from sandbox.resources import Target
     from sandbox.store import Store
 
@@ -37,22 +37,58 @@ class Admin:
     proxy: Proxy
     pod: str
 
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.proxy.namespace, self.pod
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        return (ADMIN_PORT,)
+
     def answer(self, request_line: str) -> bytes:
         """Answer one HTTP request with the bytes of one HTTP response."""
         method, target, *_ = [*request_line.split(" "), "", ""]
-        asked = urlsplit(target)
+        status, text = self.page(target.removeprefix("/") if method == "GET" else "")
+        return _response(status, "application/json" if status == 200 else "text/plain; charset=UTF-8", text)
+
+    def page(self, path: str) -> tuple[int, bytes]:
+        """Status and text at a path that begins without a slash."""
+        asked = urlsplit(f"/{path}")
         query = dict(parse_qsl(asked.query, keep_blank_values=True))
-        body = None
-        if method == "GET" and self.proxy.kind == "ztunnel":
+        if self.proxy.kind == "ztunnel":
             body = ztunnel.answer(self.mesh, self.proxy, self.pod, asked.path)
-        elif method == "GET":
+        else:
             body = envoy.answer(self.mesh, self.proxy, self.pod, asked.path, query)
         if body is None:
-            return _response(404, "text/plain; charset=UTF-8", b"invalid path. admin commands are:\n")
+            return 404, b"invalid path. admin commands are:\n"
         text = json.dumps(body, indent=1).encode()
         if self.proxy.answers == "garbage":
             text = b"upstream connect error or disconnect/reset before headers" + text[::7]
-        return _response(200, "application/json", text)
+        return 200, text
+
+
+class Istiod(Admin):
+    """An istiod: what it says of itself, and of the proxies that hang on it."""
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        return (8080, 15014)
+
+    def page(self, path: str) -> tuple[int, bytes]:
+        if path == "version":
+            return 200, f"{self.proxy.version}-eed52ebb66ad-Clean".encode()
+        if path != "debug/syncz":
+            return 404, b"404 page not found\n"
+        hanging = [
+            {
+                "cluster_id": "Kubernetes",
+                "proxy": f"{pod}.{namespace}",
+                "istio_version": proxy.version or self.mesh.version,
+            }
+            for (namespace, pod), proxy in self.mesh.pods().items()
+            if proxy.connected and proxy.phase == "Running"
+        ]
+        return 200, json.dumps(hanging).encode()
 
 
 Admins = dict[tuple[str, str], Admin]
@@ -61,11 +97,18 @@ Admins = dict[tuple[str, str], Admin]
 def admins_of(mesh: Mesh) -> Admins:
     """Say where an admin port listens: in the pods of the proxies that have one."""
     described = {id(proxy): part for part in (mesh, *mesh.others) for proxy in part.proxies}
-    return {
+    return {admin.place: admin for part in (mesh, *mesh.others) for admin in _istiods(part)} | {
         (namespace, pod): Admin(described[id(proxy)], proxy, pod)
         for (namespace, pod), proxy in mesh.pods().items()
         if proxy.answers != "refuses" and proxy.kind not in ("proxyless", "agentgateway")
     }
+
+
+def _istiods(mesh: Mesh) -> Iterator[Istiod]:
+    for control_plane in mesh.control_planes if mesh.era == "istiod" else ():
+        workload = proxies.control_plane_workload(mesh, control_plane)
+        told = Proxy("istiod", mesh.home, version=control_plane.version or mesh.version)
+        yield from (Istiod(mesh, told, workload.pod_name(ordinal)) for ordinal in range(control_plane.replicas))
 
 
 async def forward(
@@ -124,7 +167,7 @@ class _Connection:
         named = struct.pack("<H", self._port)
         for channel in (self._data, self._errors):
             await self._websocket.send_bytes(channel + named)
-        if self._admin is None or self._port != ADMIN_PORT:
+        if self._admin is None or self._port not in self._admin.ports:
             where = f'failed to connect to localhost:{self._port} inside namespace "cni-{uid}"'
             why = f"IPv4: dial tcp4 127.0.0.1:{self._port}: connect: connection refused"
             text = (

@@ -168,6 +168,7 @@ class Proxy:
     identities: of a ztunnel
     ending: on its way out, with a deletionTimestamp
     answers: yes | refuses (nothing listens on 15000) | hangs | cut (in the middle of an answer) | garbage
+    connected: without, istiod does not know it
     """
 
     name: str
@@ -186,6 +187,7 @@ class Proxy:
     node: str = "node1"
     ending: bool = False
     answers: Literal["yes", "refuses", "hangs", "cut", "garbage"] = "yes"
+    connected: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -227,7 +227,9 @@ def _agent(mesh: Mesh, proxy: Proxy, role: str) -> Body:
     name = "istio-proxy"
     if proxy.kind == "gateway" and building.release(mesh.version) < (1, 1):
         name = proxy.name.removeprefix("istio-")  # 1.0 named the container after the gateway
-    args = ("proxy", role, "--domain", "$(POD_NAMESPACE).svc.cluster.local", "--proxyLogLevel=warning")
+    args: tuple[str, ...] = ("proxy", role, "--domain", "$(POD_NAMESPACE).svc.cluster.local", "--proxyLogLevel=warning")
+    if mesh.era == "citadel":
+        args += ("--discoveryAddress", f"istio-pilot.{mesh.home}:15010", "--controlPlaneAuthPolicy", "NONE")
     return shapes.container(name, proxy_image(mesh, proxy), args=args, env=env)
 
 

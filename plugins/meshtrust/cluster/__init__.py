@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from meshtrust.cluster.proxies import Proxies
     from meshtrust.objects import KubeObject, Ref, Unread
 
 __all__ = ["Cluster", "Connection"]
@@ -30,14 +31,13 @@ class Cluster:
         # Here and not above, so that --help and -f do not pay for what speaks to a server.
         from meshtrust.cluster.kubeconfig import read_context  # noqa: PLC0415
         from meshtrust.cluster.lists import Lists  # noqa: PLC0415
-        from meshtrust.cluster.proxies import Proxies  # noqa: PLC0415
         from meshtrust.cluster.session import Session  # noqa: PLC0415
 
         context = read_context(connection)
         self.namespace = context.namespace
         self._session = Session(context, connection.request_timeout, trace)
         self._lists = Lists(self._session)
-        self._proxies = Proxies(self._session)
+        self._proxies: Proxies | None = None
 
     @property
     def clock_skew(self) -> timedelta | None:
@@ -50,13 +50,23 @@ class Cluster:
         namespace: str = "",
         name: str = "",
         labels: Mapping[str, str] | None = None,
+        selector: str = "",
     ) -> Iterator[KubeObject | Unread]:
-        return self._lists.objects(kind, namespace, name, labels or {})
+        terms = [*(f"{key}={value}" for key, value in (labels or {}).items()), *([selector] if selector else [])]
+        return self._lists.objects(kind, namespace, name, ",".join(terms))
 
     def holds(self, kind: str) -> bool:  # noqa: ARG002 - a live cluster can know of all
         return True
 
     def proxy_admin(self, pod: Ref, path: str, *, port: int, container: str) -> bytes:
+        """Forward a port of the pod, or where that is forbidden let its `pilot-agent` ask.
+
+        Messages do not name the pod. Many threads may ask at once; `close` ends what they wait for.
+        """
+        if self._proxies is None:
+            from meshtrust.cluster.proxies import Proxies  # noqa: PLC0415 - only who asks pays for websockets
+
+            self._proxies = Proxies(self._session)
         return self._proxies.ask(pod, path, port, container)
 
     def close(self) -> None:

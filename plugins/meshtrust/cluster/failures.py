@@ -33,6 +33,7 @@ _NOT_TLS = {
     "UNKNOWN_PROTOCOL",
 }
 _LINE = 500  # as much of a message as one reads
+LONGER = "--request-timeout 60s waits longer, 0 without an end"
 _CUT = {"UNEXPECTED_EOF_WHILE_READING", "EOF_OCCURRED"}
 
 
@@ -45,9 +46,23 @@ class Status(msgspec.Struct):
 
     @property
     def line(self) -> str:
-        """The message as one short line without control characters."""
-        text = " ".join("".join(c if c.isprintable() else " " for c in self.message).split())
-        return text if len(text) <= _LINE else f"{text[:_LINE]} …"
+        return one_line(self.message)
+
+    def of(self, kind: str, name: str) -> bool:
+        """Say whether it is about this object (kinds are in the plural here)."""
+        details = self.details or {}
+        return (details.get("kind"), details.get("name")) == (kind, name)
+
+    @property
+    def is_bare(self) -> bool:
+        """A refusal that says no more than what is refused."""
+        return self.line.endswith(" is forbidden:")
+
+
+def one_line(text: str) -> str:
+    """Short, and without control characters: it comes from somewhere else, and is printed."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= _LINE else f"{line[:_LINE]} …"
 
 
 def status_of(body: bytes) -> Status:
@@ -73,7 +88,7 @@ def not_reached(error: Exception, login: Login, timeout: float | None) -> Unreac
     if isinstance(error, _EXCEPTIONS.ProxyError):
         reason = error.original_error
         return Unreachable(
-            f"Unable to connect to the server: proxy {_proxy(login)}: {_reason(reason)}",
+            f"Unable to connect to the server: proxy {_proxy(login)}: {reason_of(reason)}",
             f"look at proxy-url of {context}, and at HTTPS_PROXY and NO_PROXY",
         )
     if tls := _tls_error(error):
@@ -87,13 +102,11 @@ def not_reached(error: Exception, login: Login, timeout: float | None) -> Unreac
     if isinstance(error, _EXCEPTIONS.NewConnectionError):
         return _not_connected(error, context)
     if isinstance(error, _EXCEPTIONS.TimeoutError):
-        within = f" within {timeout:g}s" if timeout else ""
         return Unreachable(
-            f"Unable to connect to the server: no answer from {context.address}{within}",
-            "--request-timeout 60s waits longer, 0 without an end",
+            f"Unable to connect to the server: no answer from {context.address}{within(timeout)}", LONGER
         )
     return Unreachable(
-        f"the connection to {context.address} broke off: {_reason(error)}",
+        f"the connection to {context.address} broke off: {reason_of(error)}",
         "try again" if context.secure else f"the server of {context} is plain http: should it be https?",
     )
 
@@ -101,43 +114,53 @@ def not_reached(error: Exception, login: Login, timeout: float | None) -> Unreac
 def not_answered(status: int, body: bytes, question: Question, context: Context) -> ToolError:
     """Say what an answer means that is neither the objects nor "there are none"."""
     told = status_of(body)
+    if status == HTTPStatus.FORBIDDEN:
+        scope = f"-n {question.namespace}" if question.namespace and question.kind.namespaced else "-A"
+        return forbidden(told, question.verb, str(question), f"{question.verb} {question.resource} {scope}", context)
+    return not_done(status, told, str(question), context)
+
+
+def not_done(status: int, told: Status, deed: str, context: Context) -> ToolError:
+    """Say what a refusal means that is none of rights; `deed` comes after "cannot"."""
     if status == HTTPStatus.UNAUTHORIZED:
         return ToolError(
             "You must be logged in to the server (Unauthorized)",
             f"the credentials of {context.who} have expired or are not known to it: log in again",
         )
-    if status == HTTPStatus.FORBIDDEN:
-        return _forbidden(told, question, context)
     said = f": {told.line}" if told.line else ""
     return Unreachable(
-        f"cannot {question}: {context.address} answered {_phrase(status)}{said}",
+        f"cannot {deed}: {context.address} answered {phrase(status)}{said}",
         "try again; the log of the API server knows more" if told.kind else _elsewhere(context),
     )
 
 
-def not_kubernetes(content_type: str, question: Question, context: Context) -> Unreachable:
+def not_kubernetes(content_type: str, deed: Question | str, context: Context) -> Unreachable:
     kind = content_type.partition(";")[0].strip()
     kind = "other JSON" if kind == "application/json" else kind if kind and kind.isprintable() else "something else"
     return Unreachable(
-        f"cannot {question}: {context.address} answered with {kind}, not as a Kubernetes API server",
+        f"cannot {deed}: {context.address} answered with {kind}, not as a Kubernetes API server",
         _elsewhere(context),
     )
+
+
+def within(timeout: float | None) -> str:
+    return f" within {timeout:g}s" if timeout else ""
 
 
 def _elsewhere(context: Context) -> str:
     return f"is the server of {context} right, or is there a proxy or a login page in between?"
 
 
-def _forbidden(told: Status, question: Question, context: Context) -> NotAllowed:
+def forbidden(told: Status, verb: str, right: str, can_i: str, context: Context) -> NotAllowed:
+    """Name the right that is missing, and what to ask `kubectl auth can-i` for it."""
     user = re.search(r'User "([^"]*)" cannot (\S+) ', told.line)
     who = f'User "{user[1]}" ' if user else ""
-    # Another refusal than that of this very right (of impersonation, of a proxy) is worth its own words.
-    own = "" if user and user[2] == question.verb else f": {told.line or 'no reason given'}"
-    scope = f"-n {question.namespace}" if question.namespace and question.kind.namespaced else "-A"
-    hint = f"ask for the right, and try it with: kubectl auth can-i {question.verb} {question.resource} {scope}"
+    # Another refusal than that of this very right (of impersonation, of a proxy) is worth its own words, if it has any.
+    own = "" if told.is_bare or (user and user[2] == verb) else f": {told.line or 'no reason given'}"
+    hint = f"ask for the right, and try it with: kubectl auth can-i {can_i}"
     if user and user[1] == "system:anonymous":
         hint = f"no credentials were sent: look at the user of {context}"
-    return NotAllowed(f"{who}cannot {question}{own}", hint)
+    return NotAllowed(f"{who}cannot {right}{own}", hint)
 
 
 def _not_connected(error: Exception, context: Context) -> Unreachable:
@@ -148,7 +171,7 @@ def _not_connected(error: Exception, context: Context) -> Unreachable:
             f"it is the server of {context}: is that cluster running?",
         )
     return Unreachable(
-        f"Unable to connect to the server: {context.address}: {_reason(cause or error)}",
+        f"Unable to connect to the server: {context.address}: {reason_of(cause or error)}",
         f"is the server of {context} right, and is the network there?",
     )
 
@@ -199,11 +222,11 @@ def _verification_words(error: ssl.SSLCertVerificationError, login: Login, timeo
     return f"{failed} {error.verify_message}", f"is the server of {context} right?"
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """The innermost reason, as the system words it."""
     inner = next((arg for arg in error.args if isinstance(arg, BaseException)), None) or error.__cause__
     if inner is not None:
-        return _reason(inner)
+        return reason_of(inner)
     if isinstance(error, IncompleteRead):
         return "the answer was cut short"
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -217,7 +240,7 @@ def _proxy(login: Login) -> str:
     return f"{proxy.host}:{proxy.port}" if proxy else ""
 
 
-def _phrase(status: int) -> str:
+def phrase(status: int) -> str:
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
@@ -12,17 +13,20 @@ from meshtrust.cluster.question import Question
 from meshtrust.objects import KINDS, KubeObject, Ref, Unread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from meshtrust.cluster.session import Answer, Session
+
+
+Item = TypeVar("Item")
 
 
 class _PageMetadata(msgspec.Struct):
     proceed: str | None = msgspec.field(name="continue", default=None)
 
 
-class _Page(msgspec.Struct):
-    items: list[msgspec.Raw] | None  # must be there: another program's JSON is not an empty list
+class _Page(msgspec.Struct, Generic[Item]):
+    items: list[Item] | None  # must be there: another program's JSON is not an empty list
     metadata: _PageMetadata = msgspec.field(default_factory=_PageMetadata)
 
 
@@ -35,16 +39,36 @@ class _Named(msgspec.Struct):
     metadata: _Name = msgspec.field(default_factory=_Name)
 
 
+class _Ahead:
+    """The answer to a question that is asked while something else is done: the server works while we read."""
+
+    def __init__(self, session: Session, question: Question) -> None:
+        self._session, self._question = session, question
+        self._answer: Answer | None = None
+        self._error: Exception | None = None
+        self._thread = Thread(target=self._ask, daemon=True)  # nobody waits for it who does not want the answer
+        self._thread.start()
+
+    def _ask(self) -> None:
+        try:
+            self._answer = self._session.ask(self._question)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the answer is wanted
+            self._error = error
+
+    def answer(self) -> Answer:
+        self._thread.join()
+        if self._answer is None:
+            raise self._error or RuntimeError("no answer")
+        return self._answer
+
+
 class Lists:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._served: dict[str, str] = {}  # by kind: the version that the server knows
 
-    def objects(
-        self, kind_name: str, namespace: str, name: str, labels: Mapping[str, str]
-    ) -> Iterator[KubeObject | Unread]:
+    def objects(self, kind_name: str, namespace: str, name: str, selector: str) -> Iterator[KubeObject | Unread]:
         kind = KINDS[kind_name]
-        selector = ",".join(f"{key}={value}" for key, value in labels.items())
         for version in (served,) if (served := self._served.get(kind_name)) else kind.versions:
             question = Question(kind, version, namespace, name, selector)
             answer = self._session.ask(question)
@@ -69,23 +93,33 @@ class Lists:
         yield _read(self._decoded(question, answer, msgspec.Raw), question, msgspec.json.Decoder(question.kind.shape))
 
     def _all(self, question: Question, answer: Answer) -> Iterator[KubeObject | Unread]:
-        decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(question.kind.shape)
-        seen: set[Ref | bytes] = set()
-        for page in self._pages(question, answer):
-            for raw in page.items or ():
-                item = _read(raw, question, decoder)
-                mark = item.ref if item.ref.name else bytes(raw)
+        seen: set[Ref | str] = set()
+        for items in self._pages(question, answer):
+            for item in items:
+                mark = item.ref if item.ref.name else repr(item)
                 if mark not in seen:
                     seen.add(mark)
                     yield item
 
-    def _pages(self, question: Question, answer: Answer) -> Iterator[_Page]:
+    def _pages(self, question: Question, answer: Answer) -> Iterator[Iterable[KubeObject | Unread]]:
+        shape: Any = question.kind.shape
+        whole: msgspec.json.Decoder[_Page[Any]] = msgspec.json.Decoder(_Page[shape])
+        one: msgspec.json.Decoder[Any] = msgspec.json.Decoder(shape)
         while True:
-            page = self._decoded(question, answer, _Page)
-            yield page
+            try:
+                page = whole.decode(answer.body)
+            except msgspec.DecodeError:  # the other items may be as they should be
+                page = self._decoded(question, answer, _Page[msgspec.Raw])
+                items = (_read(raw, question, one) for raw in page.items or ())
+            else:
+                items = (_object(body, question) for body in page.items or ())
             if not page.metadata.proceed:
+                yield items
                 return
-            answer = self._session.ask(question.page(page.metadata.proceed))
+            following = _Ahead(self._session, question.page(page.metadata.proceed))
+            del answer  # it is megabytes
+            yield items
+            answer = following.answer()
             if answer.status == HTTPStatus.GONE:
                 # The list that we were reading is forgotten. The next one is asked for in one piece, as client-go
                 # does: it cannot be forgotten half-way.
@@ -102,13 +136,16 @@ class Lists:
 
 
 def _read(raw: msgspec.Raw, question: Question, decoder: msgspec.json.Decoder[Any]) -> KubeObject | Unread:
-    kind = question.kind.name
     try:
         body = decoder.decode(raw)
     except msgspec.DecodeError as error:
         return Unread(_ref_of(raw, question), str(error))
-    metadata = body["metadata"]
-    return KubeObject(Ref(kind, metadata.get("namespace", ""), metadata["name"]), body)
+    return _object(body, question)
+
+
+def _object(body: Mapping[str, Any], question: Question) -> KubeObject:
+    metadata, kind = body["metadata"], question.kind
+    return KubeObject(Ref(kind.of or kind.name, metadata.get("namespace", ""), metadata["name"]), body)
 
 
 def _ref_of(raw: msgspec.Raw, question: Question) -> Ref:
@@ -118,4 +155,4 @@ def _ref_of(raw: msgspec.Raw, question: Question) -> Ref:
     except msgspec.DecodeError:
         name = _Name()
     namespace = name.namespace or (question.namespace if question.kind.namespaced else "")
-    return Ref(question.kind.name, namespace, name.name or question.name)
+    return Ref(question.kind.of or question.kind.name, namespace, name.name or question.name)

@@ -6,6 +6,9 @@ import http.client
 import importlib.util
 import io
 import re
+from contextlib import suppress
+from socket import SHUT_RDWR
+from socket import socket as plain_socket
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -59,23 +62,65 @@ class _TimedSocket:
         return io.BufferedReader(_TimedBody(self._sock), 1 << 16)
 
 
-class _TimedResponse(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(_TimedSocket(sock), *args, **kwargs)  # type: ignore[arg-type]  # it asks for makefile only
+class Opened:
+    """The connections of a pool that may be under way, in whatever thread."""
+
+    def __init__(self) -> None:
+        self._connections: set[_Timed] = set()
+        self.over = False
+
+    def add(self, connection: _Timed) -> None:
+        self._connections.add(connection)
+
+    def discard(self, connection: _Timed) -> None:
+        self._connections.discard(connection)
+
+    def end(self) -> None:
+        """Let those who wait for an answer go on without it."""
+        self.over = True
+        for connection in tuple(self._connections):
+            connection.end()
 
 
 class _Timed:
     """The rest of the time is for the TLS handshake, and then for the answer."""
 
-    response_class: Any = _TimedResponse
     timeout: Any
+    sock: Any
+    reader: io.BufferedReader  # of the answer; after "101 Switching Protocols" of all that comes
+
+    def __init__(self, *args: Any, opened: Opened, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.response_class: Any = self._response
+        self._opened = opened
+
+    def _response(self, sock: socket.socket, **kwargs: Any) -> http.client.HTTPResponse:
+        timed: Any = _TimedSocket(sock)  # it is asked for makefile only
+        response = http.client.HTTPResponse(timed, **kwargs)
+        self.reader = response.fp
+        return response
 
     def _new_conn(self) -> socket.socket:
         start = monotonic()
         sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        self._opened.add(self)
+        if self._opened.over:
+            sock.close()
+            raise urllib3.exceptions.ProtocolError("closed meanwhile")
         if sock.gettimeout() is not None:
             sock.settimeout(max(0.001, self.timeout - (monotonic() - start)))
         return sock
+
+    def close(self) -> None:
+        super().close()  # type: ignore[misc]
+        self._opened.discard(self)
+
+    def end(self) -> None:
+        """Wake the thread that reads: unlike closing, this is safe from another one."""
+        sock = self.sock
+        with suppress(OSError):
+            if sock is not None:
+                plain_socket.shutdown(getattr(sock, "socket", sock), SHUT_RDWR)  # TLS in TLS has one inside
 
 
 class _HTTPConnection(_Timed, urllib3.connection.HTTPConnection):
@@ -96,7 +141,21 @@ def open_pool(configuration: Configuration, tls: ssl.SSLContext | None, context:
         manager.connection_pool_kw["ssl_context"] = tls
     pool = manager.connection_from_url(context.server)
     pool.ConnectionCls = _HTTPSConnection if pool.scheme == "https" else _HTTPConnection  # the proxy's, or the server's
+    pool.conn_kw["opened"] = Opened()
     return pool
+
+
+def close_pool(pool: urllib3.HTTPConnectionPool) -> None:
+    pool.close()
+    pool.conn_kw["opened"].end()
+
+
+def stream_of(response: urllib3.BaseHTTPResponse) -> tuple[socket.socket, io.BufferedReader]:
+    """What an answer came on: to write to, and to read on from. The time of the request holds for the reader."""
+    connection: Any = response.connection
+    if connection.sock is None:  # it said that it would close
+        raise urllib3.exceptions.ProtocolError("closed at once")
+    return connection.sock, connection.reader
 
 
 def certificate_names(

@@ -45,10 +45,12 @@ class Question:
     def _query(self) -> str:
         if self.of_one:
             return ""
+        fields = [f"metadata.name={self.name}"] if self.name else []
+        fields += [f"type={self.kind.typed}"] if self.kind.typed else []
         wanted = {
             "limit": str(self.limit) if self.limit else "",
             "continue": self.after,
-            "fieldSelector": f"metadata.name={self.name}" if self.name else "",
+            "fieldSelector": ",".join(fields),
             "labelSelector": self.selector,
         }
         said = {key: value for key, value in wanted.items() if value}

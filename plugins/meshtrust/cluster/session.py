@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from itertools import count
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from meshtrust.cluster.failures import is_broken, not_answered, not_reached
 from meshtrust.cluster.login import log_in
 from meshtrust.cluster.official import urllib3
+from meshtrust.cluster.pool import close_pool
+from meshtrust.errors import Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
     from meshtrust.cluster.context import Context
     from meshtrust.cluster.login import Login
@@ -38,7 +41,7 @@ _ANSWERS = {HTTPStatus.OK, HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """OK, NOT_FOUND or GONE; everything else was raised."""
+    """Of `ask` only OK, NOT_FOUND or GONE; everything else was raised."""
 
     status: int
     content_type: str
@@ -46,81 +49,121 @@ class Answer:
     retry_after: str = ""
 
 
+@dataclass(slots=True)
+class Line:
+    """What `-v` says of one request, as it comes to be known."""
+
+    status: str = "-"
+
+
 class Session:
     """Many threads may ask at once."""
 
     def __init__(self, context: Context, timeout: float | None, trace: Callable[[str], None] | None) -> None:
         self.context = context
+        self.timeout = timeout
         self.clock_skew: timedelta | None = None
-        self._timeout = timeout
         self._trace = trace or (lambda _line: None)
         self._login: Login | None = None
         self._lock = Lock()
+        self._over = Event()
 
     def ask(self, question: Question) -> Answer:
-        for tries in count():
-            login = self._logged_in()
-            try:
-                answer = self._request(login, question)
-            except urllib3.exceptions.HTTPError as error:
-                if not is_broken(error) or tries >= len(_PAUSES):
-                    raise not_reached(error, login, self._timeout) from error
-                pause: float | None = _PAUSES[tries]
-            else:
-                pause = _pause(answer, tries)
-            if pause is None:
-                break
-            time.sleep(pause)
+        answer = self.insist(lambda login: self._get(login, question.path))
         if answer.status not in _ANSWERS:
             raise not_answered(answer.status, answer.body, question, self.context)
         return answer
 
+    def insist(self, attempt: Callable[[Login], Answer], until: float | None = None) -> Answer:
+        """Try again what broke off or was put off, while there is time: `until` is a moment of `time.monotonic`."""
+        for tries in count():
+            login = self._logged_in()
+            try:
+                answer = attempt(login)
+            except urllib3.exceptions.HTTPError as error:
+                pause = _PAUSES[tries] if is_broken(error) and tries < len(_PAUSES) else None
+                if pause is None or not self._has_waited(pause, until):
+                    raise not_reached(error, login, self.timeout) from error
+            else:
+                pause = _pause(answer, tries)
+                if pause is None or not self._has_waited(pause, until):
+                    break
+        return answer
+
+    def open(
+        self, login: Login, path: str, headers: Mapping[str, str], timeout: float | None
+    ) -> urllib3.BaseHTTPResponse:
+        """Send a GET: what comes after the headers of the answer is not read yet."""
+        begin = datetime.now(UTC)
+        sent = login.headers()
+        sent.update(headers)
+        # A proxy that forwards plain http is told the whole URL.
+        forwarded = login.pool.proxy and not self.context.secure
+        response = login.pool.urlopen(
+            "GET",
+            (self.context.server if forwarded else self._prefix) + path,
+            headers=sent,
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+            timeout=urllib3.Timeout(total=timeout) if timeout else None,
+            preload_content=False,
+        )
+        if self.clock_skew is None:
+            self.clock_skew = _skew(response.headers.get("date", ""), begin, datetime.now(UTC))
+        return response
+
+    @contextmanager
+    def told(self, path: str) -> Iterator[Line]:
+        """Say one line of a request when it is over, however it ends."""
+        begin, line = time.monotonic(), Line()
+        try:
+            yield line
+        finally:
+            self._trace(f"GET {self._prefix}{path} {line.status} {(time.monotonic() - begin) * 1000:.0f} ms")
+
     def close(self) -> None:
+        """End all, also what other threads are asking: they get `Unreachable`, and no login any more."""
+        self._over.set()
         with self._lock:
             if self._login:
-                self._login.pool.close()
+                close_pool(self._login.pool)
                 self._login = None
+
+    @property
+    def _prefix(self) -> str:
+        return urlsplit(self.context.server).path
 
     def _logged_in(self) -> Login:
         with self._lock:  # so that a plugin that opens a browser is run once
+            if self._over.is_set():
+                raise Unreachable("given up: the program ends", "what was still asked for is not known")
             if self._login is None or self._login.expired:
                 self._login = log_in(self.context)
             return self._login
 
-    def _request(self, login: Login, question: Question) -> Answer:
-        path = urlsplit(self.context.server).path + question.path
-        # A proxy that forwards plain http is told the whole URL.
-        target = path if self.context.secure or not login.pool.proxy else self.context.server + question.path
-        begin, status = datetime.now(UTC), "-"
-        try:
-            response = login.pool.urlopen(
-                "GET",
-                target,
-                headers=login.headers(),
-                retries=False,
-                redirect=False,
-                assert_same_host=False,
-                timeout=urllib3.Timeout(total=self._timeout) if self._timeout else None,
-                preload_content=False,
-            )
-            status = str(response.status)
-            if self.clock_skew is None:
-                self.clock_skew = _skew(response.headers.get("date", ""), begin, datetime.now(UTC))
-            body = _whole(response)
-        finally:
-            taken = (datetime.now(UTC) - begin) / timedelta(milliseconds=1)
-            self._trace(f"GET {path} {status} {taken:.0f} ms")
-        headers = response.headers
-        return Answer(response.status, headers.get("content-type", ""), body, headers.get("retry-after", ""))
+    def _has_waited(self, pause: float, until: float | None) -> bool:
+        if until is not None and time.monotonic() + pause >= until:
+            return False
+        self._over.wait(pause)
+        return True
+
+    def _get(self, login: Login, path: str) -> Answer:
+        with self.told(path) as line:
+            response = self.open(login, path, {}, self.timeout)
+            line.status = str(response.status)
+            return whole(response)
 
 
-def _whole(response: urllib3.BaseHTTPResponse) -> bytes:
+def whole(response: urllib3.BaseHTTPResponse) -> Answer:
     """Read to the end, so that the connection may serve again; otherwise it must not."""
     try:
-        return response.read()
+        body = response.read()
     except BaseException:
         response.close()
         raise
+    headers = response.headers
+    return Answer(response.status, headers.get("content-type", ""), body, headers.get("retry-after", ""))
 
 
 def _skew(date: str, begin: datetime, end: datetime) -> timedelta | None:

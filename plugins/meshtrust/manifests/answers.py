@@ -1,8 +1,9 @@
 """What the proxies' admin interfaces answered, as a recording keeps it.
 
-In a bug-report of istioctl these are the files `proxies/NAMESPACE/POD/certs`, `config_dump` (or
-`config_dump?include_eds`) and `server_info`. Beside the objects of a manifest they are an item of this kind, one for
-each pod, with the JSON of each answer as it is, under the path that it was asked at (without the query):
+In a bug-report of istioctl these are the files `proxies/NAMESPACE/POD/certs`, `config_dump?include_eds` (of a ztunnel
+`config_dump`) and `server_info`, and what an istiod says of its proxies, `istio/NAMESPACE/POD/debug/syncz`. In a
+manifest, beside the objects, they are an item of a kind of our own, one for each pod. Each answer stands under the path
+that it was asked at, without the query:
 
     apiVersion: meshtrust/v1
     kind: ProxyAnswers
@@ -12,12 +13,27 @@ each pod, with the JSON of each answer as it is, under the path that it was aske
       config_dump: {configs: [...]}
       server_info: {version: ...}
 
-It may stand in any file and List that `-f` takes. A later item for the same pod replaces the answers that it has, and
-leaves the others. Whoever writes such an item cuts private keys out first; Envoy and ztunnel redact their own.
+An answer is the JSON as it came; one that is not JSON is kept as a text. Such an item may stand in every file and List
+that `-f` takes. An answer that comes again replaces the one before it. Whoever writes them cuts private keys out first:
+Envoy does so itself (`[redacted]`), and ztunnel shows none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-Answers = Mapping[tuple[str, str], Mapping[str, bytes]]
+KIND = "ProxyAnswers"
+API_VERSION = "meshtrust/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where an answer comes from."""
+
+    namespace: str
+    pod: str
+    path: str
+
+
+Answers = Mapping[Page, bytes]

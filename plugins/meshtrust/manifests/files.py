@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
+    from meshtrust.manifests.answers import Page
+
 STDIN = "-"
 
 _MANIFESTS = (".yaml", ".yml", ".json")  # what kubectl reads in a folder
@@ -28,8 +30,8 @@ _PACKED = (".tar", ".tgz", ".tar.gz", *(f"{suffix}.gz" for suffix in _MANIFESTS)
 class File:
     """One file. A named one must be right; one that was found in a folder or an archive may be something else.
 
-    `resources` marks the files of a bug-report that tell when it was taken; `modified` is known in an archive only,
-    because copying a folder changes it.
+    `resources` marks the files of a bug-report that tell when it was taken, `page` those with the answer of a proxy;
+    `modified` is known in an archive only, because copying a folder changes it.
     """
 
     ref: Ref
@@ -37,6 +39,7 @@ class File:
     named: bool = False
     manifest: bool = True
     resources: bool = False
+    page: Page | None = None
     modified: datetime | None = None
 
 
@@ -101,8 +104,14 @@ def _archive(ref: Ref, content: bytes) -> Iterator[File | Unread]:
         if member.content is None:
             yield Unread(place, member.why)
         else:
-            resources = reports.is_resources(member.path)
-            yield File(place, member.content, manifest=manifest, resources=resources, modified=member.modified)
+            yield File(
+                place,
+                member.content,
+                manifest=manifest,
+                resources=reports.is_resources(member.path),
+                page=reports.page_in(member.path),
+                modified=member.modified,
+            )
 
 
 def _folder(folder: str) -> Iterator[File | Unread]:
@@ -128,7 +137,8 @@ def _found(path: Path) -> Iterator[File | Unread]:
         if _is_packed(path):
             yield from _opened(ref, content, named=False)
         else:
-            yield File(ref, content, manifest=_is_manifest(path), resources=reports.is_resources(path))
+            resources, page = reports.is_resources(path), reports.page_in(path)
+            yield File(ref, content, manifest=_is_manifest(path), resources=resources, page=page)
     except Unreadable as error:
         yield Unread(ref, error.message)
     except OSError as error:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from meshtrust.errors import ToolError
+from meshtrust.errors import ToolError, Unseen
 from meshtrust.manifests import files, reports
 from meshtrust.manifests.documents import EXPECTED, Unreadable, documents, plain
 from meshtrust.manifests.keys import carries_key, exposes_key
-from meshtrust.manifests.kinds import cut, kind_of, labels_of, may_hold_objects, parts, ref_of
+from meshtrust.manifests.kinds import answers_in, cut, kind_of, labels_of, may_hold_objects, parts, ref_of
 from meshtrust.manifests.recording import Held
+from meshtrust.manifests.refusals import ASKED, TAKEN_AT, annotations_of, unanswered_in, unread_of
 from meshtrust.objects import Ref, Unread
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
+    from meshtrust.manifests.answers import Page
     from meshtrust.manifests.files import File
+    from meshtrust.manifests.kinds import Part
 
 
 class Gathering:
@@ -25,6 +27,9 @@ class Gathering:
         self.held: dict[Ref, Held] = {}
         self.unread: list[Unread] = []
         self.exposed: list[Ref] = []
+        self.answers: dict[Page, bytes] = {}
+        self.refusals: dict[str, Unseen] = {}
+        self.asked: set[str] = set()
         self.taken_at: datetime | None = None
         self._found = 0  # objects, Lists and files that are there, whether they could be read or not
 
@@ -53,6 +58,8 @@ class Gathering:
         self.unread.append(unread)
 
     def _read(self, file: File, dates: _Dates) -> None:
+        if file.page:
+            self.answers[file.page] = file.content
         if not file.manifest:
             exposed = carries_key(file.content)
         else:
@@ -82,12 +89,40 @@ class Gathering:
     def _objects(self, place: Ref, document: Any) -> None:
         for part in parts(document):
             self._found += bool(part.kind)
+            self._answers(place, part)
+            self._recorded(part)
             if not (kind := kind_of(part)):
                 continue
             if ref := ref_of(kind, part.body):
                 self.held[ref] = Held(cut(kind, ref, part.body), labels_of(part.body))
             else:
                 self.unread.append(Unread(place, f"holds a {kind.name} without a name, or in no namespace"))
+
+    def _recorded(self, part: Part) -> None:
+        """What a recorder wrote beside the objects: when, what it asked for, and what stayed without an answer."""
+        if part.kind == "List" and (noted := annotations_of(part)):
+            self.asked.update(filter(None, noted.get(ASKED, "").split(",")))
+            if moment := _moment(noted.get(TAKEN_AT, "")):
+                self.taken_at = max(filter(None, (self.taken_at, moment)))
+        elif found := unanswered_in(part):
+            self.refusals |= {question.asked: question.refusal for question in found.questions}
+            for unread in unread_of(found):
+                self.held[unread.ref] = Held(unread, None)
+
+    def _answers(self, place: Ref, part: Part) -> None:
+        found = answers_in(part)
+        if isinstance(found, Unread):
+            self.unread.append(Unread(place, f"holds {part.kind} {found.why}"))
+        elif found:
+            self.answers.update(found)
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
 
 
 class _Dates:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from meshtrust.manifests import answers
 from meshtrust.objects import KINDS, KubeObject, Ref, Unread
 
 if TYPE_CHECKING:
@@ -20,7 +21,17 @@ SECRET = "Secret"  # noqa: S105 - the name of a kind
 
 _NAMESPACE = "default"  # of an object that names none, as kubectl has it
 _FORMER_GROUPS = {"Deployment": {"extensions"}}
-_MENTIONED = re.compile(rb"kind\W{1,8}(?:" + "|".join(KINDS).encode() + rb")(?:List)?\b")
+_MENTIONED = re.compile(rb"kind\W{1,8}(?:" + "|".join((*KINDS, answers.KIND)).encode() + rb")(?:List)?\b")
+
+
+class _Metadata(msgspec.Struct):
+    name: str
+    namespace: str = _NAMESPACE
+
+
+class _ProxyAnswers(msgspec.Struct):
+    metadata: _Metadata
+    answers: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +69,7 @@ def may_hold_objects(text: bytes) -> bool:
 def kind_of(part: Part) -> Kind | None:
     """The kind, in any version of its group, if a mesh is read from it."""
     kind = KINDS.get(part.kind)
-    if kind is None:
+    if kind is None or kind.of:
         return None
     groups = {_group(version) for version in kind.versions} | _FORMER_GROUPS.get(kind.name, set())
     return kind if _group(part.api_version) in groups else None
@@ -76,10 +87,16 @@ def ref_of(kind: Kind, body: Mapping[str, Any]) -> Ref | None:
 def cut(kind: Kind, ref: Ref, body: Mapping[str, Any]) -> KubeObject | Unread:
     """The object as a server would give it, with no more fields than its shape has."""
     try:
-        shaped: Mapping[str, Any] = msgspec.convert(_as_served(kind, body), type=kind.shape)
+        shaped: Mapping[str, Any] = msgspec.convert(_as_served(kind, body), type=_shape(kind, body))
     except msgspec.ValidationError as error:
         return Unread(ref, f"not as Kubernetes writes it: {error}")
     return KubeObject(ref, shaped)
+
+
+def _shape(kind: Kind, body: Mapping[str, Any]) -> type:
+    """That of the view where there is one: what it does not read (a workload's key) is not kept."""
+    views = (view.shape for view in KINDS.values() if view.of == kind.name and view.typed == body.get("type"))
+    return next(views, kind.shape)
 
 
 def labels_of(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -87,6 +104,22 @@ def labels_of(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     metadata = body.get("metadata")
     labels = metadata.get("labels") or {} if isinstance(metadata, dict) else None
     return labels if isinstance(labels, dict) else None
+
+
+def answers_in(part: Part) -> answers.Answers | Unread | None:
+    """What proxies answered, if the part is an item of that kind."""
+    if (part.kind, part.api_version) != (answers.KIND, answers.API_VERSION):
+        return None
+    try:
+        item = msgspec.convert(part.body, _ProxyAnswers)
+    except msgspec.ValidationError as error:
+        return Unread(Ref(part.kind, "", ""), f"not as it should be: {error}")
+    place = item.metadata
+    return {answers.Page(place.namespace, place.name, path): _text(answer) for path, answer in item.answers.items()}
+
+
+def _text(answer: Any) -> bytes:
+    return answer.encode() if isinstance(answer, str) else msgspec.json.encode(answer)
 
 
 def _as_served(kind: Kind, body: Mapping[str, Any]) -> Mapping[str, Any]:

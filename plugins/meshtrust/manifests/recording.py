@@ -9,7 +9,10 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from meshtrust.errors import Unreachable, UsageError
-from meshtrust.objects import KINDS, Ref
+from meshtrust.manifests.answers import Page
+from meshtrust.manifests.refusals import spelled, spelled_page
+from meshtrust.objects import KINDS, KubeObject, Ref
+from meshtrust.selectors import parse_selector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +20,9 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from meshtrust.manifests.answers import Answers
-    from meshtrust.objects import KubeObject, Unread
+    from meshtrust.manifests.refusals import Refusals
+    from meshtrust.objects import Unread
+    from meshtrust.selectors import Selector
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +32,11 @@ class Held:
     item: KubeObject | Unread
     labels: Mapping[str, Any] | None
 
-    def bears(self, labels: Mapping[str, str]) -> bool:
-        return self.labels is None or labels.items() <= self.labels.items()
+    def is_typed(self, wanted: str) -> bool:
+        return not wanted or (isinstance(self.item, KubeObject) and self.item.body.get("type") == wanted)
+
+    def bears(self, labels: Mapping[str, str], selector: Selector) -> bool:
+        return self.labels is None or (labels.items() <= self.labels.items() and selector.takes(self.labels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,8 @@ class Recording:
     exposed: tuple[Ref, ...] = ()
     taken_at: datetime | None = None
     answers: Answers = field(default_factory=dict, repr=False)
+    refusals: Refusals = field(default_factory=dict, repr=False)
+    asked: frozenset[str] = frozenset()  # kinds that whoever recorded it asked for, whether there were any or not
 
     @classmethod
     def read(cls, paths: Sequence[str], stdin: BinaryIO) -> Recording:
@@ -56,7 +66,15 @@ class Recording:
             gathering.add(path, stdin)
         held = sorted(gathering.held.values(), key=lambda held: held.item.ref)
         unread, exposed = dict.fromkeys(gathering.unread), dict.fromkeys(gathering.exposed)
-        return cls(tuple(held), tuple(unread), tuple(exposed), gathering.taken_at)
+        return cls(
+            tuple(held),
+            tuple(unread),
+            tuple(exposed),
+            gathering.taken_at,
+            gathering.answers,
+            gathering.refusals,
+            frozenset(gathering.asked),
+        )
 
     @property
     def recorded(self) -> bool:
@@ -73,25 +91,33 @@ class Recording:
         namespace: str = "",
         name: str = "",
         labels: Mapping[str, str] | None = None,
+        selector: str = "",
     ) -> Iterator[KubeObject | Unread]:
         if kind not in KINDS:
             return
-        namespace = namespace if KINDS[kind].namespaced else ""
-        first = bisect_left(self.held, Ref(kind, namespace, name), key=attrgetter("item.ref"))
+        view = KINDS[kind]
+        wanted = parse_selector(selector)
+        namespace = namespace if view.namespaced else ""
+        base = view.of or kind
+        first = bisect_left(self.held, Ref(base, namespace, name), key=attrgetter("item.ref"))
         for held in islice(self.held, first, None):
             ref = held.item.ref
-            if ref.kind != kind or (namespace and ref.namespace != namespace):
-                return
-            if name in ("", ref.name) and held.bears(labels or {}):
+            if ref.kind != base or (namespace and ref.namespace != namespace):
+                break
+            if name in ("", ref.name) and held.is_typed(view.typed) and held.bears(labels or {}, wanted):
                 yield held.item
+        if refusal := self.refusals.get(spelled(kind, namespace, name, labels, selector)):
+            raise type(refusal)(refusal.message, refusal.hint)
 
     def holds(self, kind: str) -> bool:
-        return next(self.objects(kind), None) is not None
+        return kind in self.asked or next(self.objects(kind), None) is not None
 
     def proxy_admin(self, pod: Ref, path: str, *, port: int, container: str) -> bytes:  # noqa: ARG002 - of a live one
         """The whole answer that was kept, whatever part of it the query asks for."""
-        page = path.partition("?")[0]
-        answer = self.answers.get((pod.namespace, pod.name), {}).get(page)
-        if answer is None:
-            raise Unreachable(f"{pod}: {page} of its proxy is not in the recording")
-        return answer
+        page = Page(pod.namespace, pod.name, path.partition("?")[0])
+        if refusal := self.refusals.get(spelled_page(pod, page.path)):
+            raise type(refusal)(refusal.message, refusal.hint)
+        if page not in self.answers:
+            hint = "a bug-report of istioctl holds the answers of proxies"
+            raise Unreachable(f"{page.path} of this proxy is not in the recording", hint)
+        return self.answers[page]

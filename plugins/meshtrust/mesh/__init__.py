@@ -1,6 +1,12 @@
 """What Istio calls things: from Kubernetes objects to the trust of a mesh. Istio's names live here and nowhere else."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from meshtrust.mesh.instances import renewal
+from meshtrust.mesh.look import Look
 from meshtrust.mesh.model import (
     Anchor,
     Authority,
@@ -10,12 +16,32 @@ from meshtrust.mesh.model import (
     Instance,
     Kind,
     Mesh,
+    Place,
+    Proxy,
+    ProxyKind,
     Renewal,
+    RevisionFrom,
     RevocationList,
     Role,
     Sight,
+    VersionFrom,
+    WorkloadCertificate,
 )
-from meshtrust.mesh.reading import read_meshes
+from meshtrust.mesh.proxies import control_planes_of, read_proxies
+
+if TYPE_CHECKING:
+    from meshtrust.mesh.memory import Memory, Shown, read_memory
+    from meshtrust.mesh.publishing import Hooks, hooks_of, publishes, read_hooks, read_places, unpublished
+    from meshtrust.mesh.reading import read_meshes
+    from meshtrust.mesh.workloads import read_workloads, unserved
+
+# What reads certificates is imported when it is asked for: `cryptography` is a tenth of a second, and 10 MB.
+_READ_CERTIFICATES = {
+    **dict.fromkeys(("Memory", "Shown", "read_memory"), "memory"),
+    **dict.fromkeys(("Hooks", "hooks_of", "publishes", "read_hooks", "read_places", "unpublished"), "publishing"),
+    "read_meshes": "reading",
+    **dict.fromkeys(("read_workloads", "unserved"), "workloads"),
+}
 
 __all__ = [
     "Anchor",
@@ -23,13 +49,39 @@ __all__ = [
     "Copy",
     "Era",
     "Gap",
+    "Hooks",
     "Instance",
     "Kind",
+    "Look",
+    "Memory",
     "Mesh",
+    "Place",
+    "Proxy",
+    "ProxyKind",
     "Renewal",
+    "RevisionFrom",
     "RevocationList",
     "Role",
+    "Shown",
     "Sight",
+    "VersionFrom",
+    "WorkloadCertificate",
+    "control_planes_of",
+    "hooks_of",
+    "publishes",
+    "read_hooks",
+    "read_memory",
     "read_meshes",
+    "read_places",
+    "read_proxies",
+    "read_workloads",
     "renewal",
+    "unpublished",
+    "unserved",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _READ_CERTIFICATES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_READ_CERTIFICATES[name]}"), name)

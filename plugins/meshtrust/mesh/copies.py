@@ -27,7 +27,8 @@ def read_copies(look: Look, instances: tuple[Instance, ...], homes: Iterable[str
             names.ROOT_CONFIGMAP
         }
         maps = (found for name in sorted(wanted) for found in _configmaps(look, name, sorted(homes), namespace))
-    return (*bundles, *_copies(look, maps, left_behind=bool(bundles)), *_citadel(look, instances))
+    beside = "nobody writes it beside a ClusterTrustBundle" if bundles else ""
+    return (*bundles, *_copies(look, maps, left_behind=beside), *_citadel(look, instances))
 
 
 def _trust_bundles(look: Look) -> Iterator[Copy]:
@@ -46,7 +47,7 @@ def _configmaps(look: Look, name: str, homes: Iterable[str], namespace: str) -> 
             yield from look.objects(Sight.COPIES, "ConfigMap", namespace=place, name=name)
 
 
-def _copies(look: Look, maps: Iterable[KubeObject], *, left_behind: bool) -> Iterator[Copy]:
+def _copies(look: Look, maps: Iterable[KubeObject], *, left_behind: str) -> Iterator[Copy]:
     for found in maps:
         place = found.ref.at(names.ROOTS)
         yield Copy(place, look.certificates(place, look.text(found, names.ROOTS)), left_behind)

@@ -7,7 +7,6 @@ from binascii import Error as NotBase64
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from meshtrust.certificates import parse_pem
 from meshtrust.errors import Unseen
 from meshtrust.mesh.model import Gap
 from meshtrust.objects import KubeObject, Ref, Unread
@@ -61,6 +60,8 @@ class Look:
 
         A private key is at home in a Secret and nowhere else.
         """
+        from meshtrust.certificates import parse_pem  # noqa: PLC0415 - where no certificate is read, none is paid for
+
         bundle = parse_pem(text)
         if bundle.private_keys and ref.kind != "Secret":
             self.exposed.append(ref)

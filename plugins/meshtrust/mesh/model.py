@@ -49,6 +49,14 @@ class Sight(StrEnum):
     COPIES = "the published copies of the root"
     SERVING = "the serving certificate"
     CLOCK = "the API server's clock"
+    PROXIES = "the pods of the proxies"
+    VERSIONS = "the versions of the proxies"
+    CONTROL_PLANE_VERSION = "the control plane's version"
+    NAMESPACES = "the namespaces"
+    WEBHOOKS = "the webhooks"
+    WORKLOADS = "the workloads' Secrets"
+    ACCOUNTS = "the ServiceAccounts"
+    MEMORY = "what the proxies hold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +136,32 @@ class Authority:
 class Copy:
     """A published copy of the trust bundle, and the role of its reader.
 
-    `left_behind` is true for ConfigMaps beside a ClusterTrustBundle: nobody writes them any more.
+    `left_behind` says why nobody writes it any more, where that is so.
     """
 
     ref: Ref
     certificates: tuple[Certificate, ...]
-    left_behind: bool = False
+    left_behind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A namespace; `ending` is true for one that is being deleted."""
+
+    name: str
+    labels: Mapping[str, str] = field(repr=False)
+    ending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadCertificate:
+    """What Citadel keeps for a ServiceAccount: the bundle, and the leaf with what stands between it and the root."""
+
+    ref: Ref
+    account: str
+    roots: tuple[Certificate, ...]
+    chain: tuple[Certificate, ...]
+    broken: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +178,11 @@ class Renewal:
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """One control-plane namespace, and all that was read of its trust."""
+    """One control-plane namespace, and all that was read of its trust.
+
+    `missing` are copies that should be there, `webhooks` what the API server is told to trust; both are read where a
+    plugin asks for them.
+    """
 
     namespace: str
     era: Era | None
@@ -158,6 +190,8 @@ class Mesh:
     waiting: Authority | None = None
     unused: tuple[Authority, ...] = ()
     copies: tuple[Copy, ...] = ()
+    missing: tuple[Ref, ...] = ()
+    webhooks: tuple[Copy, ...] = ()
     serving: tuple[Anchor, ...] = ()
     broken: tuple[Unread, ...] = ()
     exposed: tuple[Ref, ...] = ()
@@ -165,3 +199,82 @@ class Mesh:
     gaps: tuple[Gap, ...] = ()
     not_asked: frozenset[Sight] = frozenset()
     remarks: tuple[str, ...] = ()
+
+
+class ProxyKind(StrEnum):
+    """What a container with Istio in it is to the mesh."""
+
+    SIDECAR = "sidecar"
+    GATEWAY = "gateway"
+    WAYPOINT = "waypoint"
+    ZTUNNEL = "ztunnel"
+    PROXYLESS = "proxyless"  # gRPC with an agent and no Envoy
+    AGENTGATEWAY = "agentgateway"  # no Envoy, and it counts its own versions
+    CONTROL_PLANE = "control-plane"  # no proxy, but what the proxies are held against
+
+
+class VersionFrom(StrEnum):
+    """Who told a proxy's version."""
+
+    TAG = "image tag"
+    STATUS = "container status"
+    ISTIOD = "istiod"
+    PROXY = "proxy"
+    NOBODY = "nobody"
+
+
+class RevisionFrom(StrEnum):
+    """Who told the revision that a proxy belongs to."""
+
+    ANNOTATION = "annotation"
+    INJECTION = "injection status"
+    LABEL = "label"
+    ADDRESS = "address of its control plane"
+    NOBODY = "nobody"
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """One proxy, or one part of the control plane: a container of a pod that has not finished.
+
+    native: among the init containers
+    owner: what makes its pod; the pod itself where nothing does
+    idle: why it does not run; empty where it runs. `ending`: its pod is on its way out
+    home: the namespace of the control plane that it is told to ask; empty where that is not told
+    signer: who signs for it instead of the mesh's CA; empty where nobody does
+    mounted: the Secret whose certificates are mounted as files (Citadel's `istio.<account>`); empty where none is
+    arguments: of the control plane alone, its command included
+    secures_control_plane: whether it was told to speak mutual TLS with the control plane (Citadel era)
+    """
+
+    ref: Ref
+    kind: ProxyKind
+    container: str
+    native: bool
+    image: str
+    version: IstioVersion | None
+    version_from: VersionFrom
+    revision: str
+    revision_from: RevisionFrom
+    owner: Ref
+    idle: str
+    ending: bool
+    has_ip: bool
+    account: str
+    admin_port: int
+    node: str
+    home: str
+    signer: str
+    mounted: str
+    secures_control_plane: bool
+    labels: Mapping[str, str] = field(repr=False, hash=False)
+    arguments: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def running(self) -> bool:
+        return not self.idle
+
+    @property
+    def place(self) -> Ref:
+        """The pod, and the container where it is not the pod's only proxy."""
+        return self.ref.at(self.container) if self.kind is ProxyKind.CONTROL_PLANE else self.ref

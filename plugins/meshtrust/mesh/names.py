@@ -36,4 +36,49 @@ GENERATED_CACERTS = "USE_CACERTS_FOR_SELF_SIGNED_CA"
 ROOT_CONFIGMAP_NAME = "PILOT_CA_CERT_CONFIGMAP"
 CLUSTER_TRUST_BUNDLES = "ENABLE_CLUSTER_TRUST_BUNDLE_API"
 
+# Which namespaces get a copy of the root: never those that Kubernetes keeps for itself, since 1.11.
+UNPUBLISHED = frozenset({"kube-public", "kube-node-lease", "local-path-storage"})
+UNPUBLISHED_BEFORE = frozenset({"kube-system"})  # from 1.11 to 1.20 as well
+MESH_CONFIG, MESH_CONFIG_KEY = "istio", "mesh"  # ConfigMap `istio`, `istio-<revision>`
+DISCOVERY_SELECTORS = "discoverySelectors"
+CERTIFICATE_PROVIDER, ISTIODS_OWN = "PILOT_CERT_PROVIDER", frozenset({"", "istiod"})  # of istiod's serving certificate
+
+# Webhooks that istiod patches: the injector's are told by the names of their entries.
+INJECTOR_ENTRY, ISTIO_ENTRY = "sidecar-injector.istio.io", ".istio.io"
+
+# What Citadel keeps for workloads, and for which: labels of a namespace since 1.3, an argument before.
+ACCOUNT_ANNOTATION = "istio.io/service-account.name"
+CITADEL_OVERRIDE, CITADEL_HOME = "ca.istio.io/override", "ca.istio.io/env"
+CITADEL_BY_DEFAULT = "CITADEL_ENABLE_NAMESPACES_BY_DEFAULT"
+CITADEL_ONLY_IN = ("--listened-namespace", "--listened-namespaces")
+CITADEL_SERVES_ONLY = "--server-only"
+
 SELF_SIGNED_ARGUMENT = "--self-signed-ca"  # of Citadel; false unless given, and the charts give it
+
+# Pods with a proxy. Containers: `istio-proxy` everywhere but in gateways of 1.0, which are told by their arguments.
+PROXY_CONTAINER, AGENTGATEWAY = "istio-proxy", "agentgateway"
+PROXY_ARGUMENT = "proxy"  # of pilot-agent and ztunnel, before the role
+GATEWAY_ROLES, WAYPOINT_ROLE, ZTUNNEL = frozenset({"router", "ingress"}), "waypoint", "ztunnel"  # ingress until 0.8
+ZTUNNEL_LABELS = ("app", "app.kubernetes.io/name")
+GATEWAY_NAME, GATEWAY_CLASS = "gateway.networking.k8s.io/gateway-name", "gateway.networking.k8s.io/gateway-class-name"
+MANAGED_GATEWAY, WAYPOINT_CLASS = "gateway.istio.io/managed", "istio-waypoint"
+STATUS, TEMPLATES = "sidecar.istio.io/status", "inject.istio.io/templates"
+PROXYLESS_TEMPLATE = "grpc-agent"
+PROXY_CONFIG_ANNOTATION, PROXY_CONFIG = "proxy.istio.io/config", "PROXY_CONFIG"
+ADMIN_PORT, ADMIN_PORT_ARGUMENT, ZTUNNEL_ADMIN = 15000, "--proxyAdminPort", "ADMIN_ADDR"
+CONTROL_PLANE_AUTH_ARGUMENT, DISCOVERY_ARGUMENT = "--controlPlaneAuthPolicy", "--discoveryAddress"
+CA_ADDRESSES = ("CA_ADDR", "CA_ADDRESS")  # of pilot-agent, of ztunnel
+FILE_MOUNTED = "FILE_MOUNTED_CERTS"
+SPIRE_DRIVER, WORKLOAD_SOCKET = "csi.spiffe.io", "workload-socket"  # a socket of SPIRE's is no emptyDir
+GOOGLE_DRIVER = "workloadcertificates.security.cloud.google.com"
+WORKLOAD_SECRET = "istio."  # and the ServiceAccount: Citadel's, mounted as files
+# What the control plane is made of: a label of the pod, and the containers that count.
+CONTROL_PLANE = {
+    ("app", "istiod"): frozenset({ISTIOD_CONTAINER}),
+    ("istio", "pilot"): frozenset({ISTIOD_CONTAINER}),
+    ("istio", "citadel"): frozenset({CITADEL_CONTAINER}),
+    ("istio", "galley"): frozenset({"galley", "validator"}),  # `validator` in 1.0
+    ("istio", "sidecar-injector"): frozenset({"sidecar-injector-webhook"}),
+    ("istio", "mixer"): frozenset({"mixer"}),
+    ("istio", "nodeagent"): frozenset({"nodeagent"}),
+}

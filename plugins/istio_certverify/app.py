@@ -1,0 +1,123 @@
+"""kubectl istio-certverify: its one command and what it can be told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meshtrust.cli import HELP_NAMES, Judge, Reading, command
+from meshtrust.durations import parse_duration
+from meshtrust.errors import UsageError
+from meshtrust.selectors import parse_selector
+
+if TYPE_CHECKING:
+    from meshtrust.report import Report
+
+_MOST = 512  # proxies at a time: more connections than an API server gives one client gladly
+
+app = typer.Typer(
+    name="istio-certverify",
+    help="Does every stored copy and every running proxy trust the root that signs now.",
+    context_settings=HELP_NAMES,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@command(
+    app,
+    "verify",
+    examples="""\
+  kubectl istio-certverify
+  kubectl istio-certverify --stored
+  kubectl istio-certverify deploy/ledger web-7d9c-x2x4z.shop
+  kubectl istio-certverify --live -n bank -l app=ledger -o wide
+  kubectl istio-certverify --wait --timeout 15m
+  kubectl istio-certverify --record mesh.yaml; kubectl istio-certverify -f mesh.yaml
+""",
+)
+def verify(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Only these proxies: a pod (POD, POD.NAMESPACE) or what makes pods (deploy/NAME).",
+            metavar="[POD[.NAMESPACE] | TYPE/NAME]...",
+            show_default=False,
+        ),
+    ] = None,
+    stored: Annotated[bool, typer.Option("--stored", help="Only what is stored.", show_default=False)] = False,
+    live: Annotated[bool, typer.Option("--live", help="Only what running proxies hold.", show_default=False)] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Look again until every proxy has moved.", show_default=False)
+    ] = False,
+    timeout: Annotated[
+        str,
+        typer.Option(
+            help="How long all of it may take; default: no limit, with --wait when the last proxy should have moved.",
+            metavar="DURATION",
+            show_default=False,
+        ),
+    ] = "",
+    concurrency: Annotated[
+        str, typer.Option(help="How many proxies are asked at a time.", metavar="NUMBER", show_default=False)
+    ] = "32",
+    selector: Annotated[
+        str,
+        typer.Option(
+            "-l", "--selector", help="Only proxies in pods with these labels.", metavar="LABELS", show_default=False
+        ),
+    ] = "",
+    record: Annotated[
+        str,
+        typer.Option(help="Write what was read, without any private key, for -f.", metavar="FILE", show_default=False),
+    ] = "",
+) -> Judge:
+    """Hold every stored copy of trust and every running proxy's memory against the root that signs now."""
+    from istio_certverify.fleet import Targets  # noqa: PLC0415 - --help does not pay for it
+
+    parse_selector(selector)
+    chosen = Targets.read(targets or ())
+    narrowed = bool(chosen or selector) and not stored
+    limit, number = _timeout(timeout), _number(concurrency)
+
+    def judge(reading: Reading) -> Report:
+        from istio_certverify.verifying import Wish, report  # noqa: PLC0415 - as above
+
+        wish = Wish(
+            stored=stored or not (live or narrowed),
+            live=live or narrowed or not stored,
+            targets=chosen,
+            selector=selector,
+            concurrency=number,
+            timeout=limit,
+            wait=wait,
+        )
+        if not record:
+            return report(reading, wish)
+        from meshtrust.manifests.recorder import Recorder  # noqa: PLC0415 - as above
+
+        recorder = Recorder(reading.source)
+        found = report(replace(reading, source=recorder), wish)
+        recorder.write(record, reading.now)
+        return found
+
+    return judge
+
+
+def _timeout(text: str) -> float | None:
+    if not text:
+        return None
+    span = parse_duration(f"{text}s" if text.isdecimal() else text)
+    if span is None or span.total_seconds() < 0:
+        raise UsageError(f"--timeout {text!r} is no duration", "write 90s, 15m or 12h; 0 means without limit")
+    return span.total_seconds() or None
+
+
+def _number(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if not 1 <= number <= _MOST:
+        raise UsageError(f"--concurrency {text!r} is no number from 1 to {_MOST}")
+    return number

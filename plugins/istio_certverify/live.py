@@ -1,0 +1,220 @@
+"""The live half: what every running proxy holds in its memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from istio_certverify.asking import Answer, Asking
+from istio_certverify.holding import Case, Half, Holding, Reference, Span, span_of
+from istio_certverify.rules import root_held
+from istio_certverify.tally import Row
+from meshtrust.certificates import Peer
+from meshtrust.errors import ToolError
+from meshtrust.findings import Level
+from meshtrust.mesh import Gap, Memory, Proxy, ProxyKind, Shown, Sight
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
+
+    from istio_certverify.pairs import Pairs
+    from istio_certverify.tally import Tally
+    from meshtrust.certificates import Certificate
+    from meshtrust.mesh import Mesh
+    from meshtrust.objects import Ref
+    from meshtrust.source import Source
+
+_UNASKABLE = {
+    ProxyKind.PROXYLESS: "proxyless gRPC has no admin interface that could be asked",
+    ProxyKind.AGENTGATEWAY: "an agentgateway has no admin interface that could be asked",
+}
+_RESTARTED = {"Deployment": "deploy", "DaemonSet": "ds", "StatefulSet": "sts"}
+_FIRST_ROOT = "its certificates are files, and of their bundle its Envoy shows only the first root"
+
+
+@dataclass(slots=True)
+class Register:
+    """Certificates by their serials, to know again what an Envoy with files shows without the octets."""
+
+    roots: dict[int, Certificate] = field(default_factory=dict)
+    leaves: dict[int, bool | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, meshes: Iterable[Mesh], tally: Tally) -> Register:
+        copies = [root for mesh in meshes for copy in mesh.copies for root in copy.certificates]
+        return cls({root.serial: root for root in (*copies, *tally.roots)}, dict(tally.leaves))
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """All that judging the proxies needs, and what it fills."""
+
+    source: Source
+    references: Mapping[str, Reference]  # by the namespace of the control plane
+    register: Register
+    tally: Tally
+    pairs: Pairs
+    concurrency: int
+    progress: Callable[[str], None]
+
+    def look(self, proxies: Iterable[Proxy], now: datetime, deadline: float | None) -> tuple[Proxy, ...]:
+        """Ask each proxy that can be asked and judge it; gives back those that stayed unseen."""
+        asked: dict[Ref, Proxy] = {}
+        for proxy in proxies:
+            if why := _unaskable(proxy):
+                self._miss(proxy, why)
+            else:
+                asked[proxy.place] = proxy
+        done, failed, begin = 0, 0, monotonic()
+        unseen: list[Proxy] = []
+        left = dict(asked)
+        asking = Asking(self.source, asked.values(), self.concurrency)
+        try:
+            for proxy, answer in asking.answers(deadline):
+                del left[proxy.place]
+                done += 1
+                if not self._judge(proxy, answer, now):
+                    unseen.append(proxy)
+                    failed += 1
+                self.progress(_progress(done, failed, len(asked), monotonic() - begin))
+        finally:
+            self.progress("")
+            for proxy in left.values():
+                self._miss(proxy, "not reached before the end")
+        return (*unseen, *left.values())
+
+    def again(
+        self,
+        proxies: tuple[Proxy, ...],
+        listed: Callable[[], tuple[Proxy, ...]],
+        now: datetime,
+        deadline: float | None,
+    ) -> tuple[Proxy, ...]:
+        """Where some stayed unseen: pods that were replaced are gone by now, and what came in their place is asked."""
+        rows = self.tally.rows
+        failed = [proxy for proxy in proxies if (row := rows.get(proxy.place)) and row.level is Level.UNKNOWN]
+        askable = [proxy for proxy in failed if not _unaskable(proxy)]
+        if not askable or (deadline is not None and monotonic() >= deadline):
+            return proxies
+        return self.follow(proxies, listed(), (), now, deadline)
+
+    def follow(
+        self,
+        proxies: tuple[Proxy, ...],
+        listed: tuple[Proxy, ...],
+        anew: Iterable[Proxy],
+        now: datetime,
+        deadline: float | None,
+    ) -> tuple[Proxy, ...]:
+        """Drop the pods that are gone, ask those that came, and those that are to be asked anew."""
+        known, there = {proxy.place for proxy in proxies}, {proxy.place for proxy in listed}
+        again = {proxy.place for proxy in anew}
+        for proxy in proxies:
+            if proxy.place not in there or proxy.place in again:
+                self.forget(proxy.ref)
+        self.look([proxy for proxy in listed if proxy.place not in known or proxy.place in again], now, deadline)
+        return listed
+
+    def left(self, proxies: Iterable[Proxy]) -> tuple[Proxy, ...]:
+        """Those that have not moved, or were not seen."""
+        behind = {row.place.at("") for row in self.tally.rows.values() if row.half is Half.LIVE and not row.moved}
+        return tuple(proxy for proxy in proxies if proxy.ref in behind)
+
+    def forget(self, pod: Ref) -> None:
+        for place in self.tally.forget(pod):
+            self.pairs.forget(place)
+
+    def _judge(self, proxy: Proxy, answer: Answer, now: datetime) -> bool:
+        if isinstance(answer, ToolError):
+            # What is forbidden everywhere is one thing, wherever the pod is.
+            self._miss(proxy, answer.message.replace(f' in namespace "{proxy.ref.namespace}"', ""))
+            return False
+        for memory in answer:
+            self._judge_memory(proxy, memory, now)
+        if not answer:  # a ztunnel without a workload on its node
+            self.tally.add(Row(Half.LIVE, str(proxy.kind), proxy.place, owner=proxy.owner, detail="holds no identity"))
+        return True
+
+    def _judge_memory(self, proxy: Proxy, memory: Memory, now: datetime) -> None:
+        reference = self._reference(proxy, memory)
+        holding = self._holding(proxy, memory)
+        if memory.shown and holding.roots and holding.roots[0] not in reference.roots and len(reference.bundle) > 1:
+            self._miss(proxy, _FIRST_ROOT)
+            return
+        case = Case.of(holding, reference)
+        row = self.tally.take(case, now)
+        self.pairs.see(
+            case, reference.mesh.namespace, trusted=not (row.level is Level.CRITICAL and root_held.id in row.checks)
+        )
+
+    def _reference(self, proxy: Proxy, memory: Memory) -> Reference:
+        if proxy.home in self.references:
+            return self.references[proxy.home]
+        everyone = tuple(self.references.values())
+        keys = {root.key_bytes for root in memory.roots}
+        shared = (one for one in everyone if keys & {root.key_bytes for root in one.bundle})
+        return next(shared, everyone[0])
+
+    def _holding(self, proxy: Proxy, memory: Memory) -> Holding:
+        roots, span, vouched, shows = memory.roots, span_of(memory.chain), None, ""
+        if memory.shown:
+            root, leaf = memory.shown
+            roots, shows = self._recognised(root)
+            span = Span(leaf.not_before, leaf.not_after) if leaf else None
+            vouched = self.register.leaves.get(leaf.serial) if leaf else None
+        ztunnel = proxy.kind is ProxyKind.ZTUNNEL
+        return Holding(
+            place=proxy.place.at(memory.identity) if ztunnel else proxy.place,
+            half=Half.LIVE,
+            kind="ztunnel identity" if ztunnel else str(proxy.kind),
+            peer=Peer.OCTETS if ztunnel else Peer.ENVOY,
+            roots=roots,
+            chain=memory.chain,
+            span=span,
+            identity=memory.identity,
+            broken=memory.broken,
+            shows=shows,
+            absent=memory.absent,
+            signer=proxy.signer,
+            owner=proxy.owner,
+            mends=mends(proxy),
+            vouched=vouched,
+        )
+
+    def _recognised(self, shown: Shown | None) -> tuple[tuple[Certificate, ...], str]:
+        if shown is None:
+            return (), "its Envoy shows no root"
+        known = self.register.roots.get(shown.serial)
+        if known and (known.not_before, known.not_after) == (shown.not_before, shown.not_after):
+            return (known,), ""
+        return (), f"its Envoy shows a root that is stored nowhere (serial {shown.serial:x})"
+
+    def _miss(self, proxy: Proxy, why: str) -> None:
+        row = Row(
+            Half.LIVE, str(proxy.kind), proxy.place, level=Level.UNKNOWN, detail=why, owner=proxy.owner, moved=False
+        )
+        self.tally.miss(row, Gap(proxy.place, Sight.MEMORY, why))
+
+
+def _unaskable(proxy: Proxy) -> str:
+    """Say why a proxy cannot be asked at all, or nothing."""
+    if proxy.idle:
+        return f"it does not run: {proxy.idle}"
+    return _UNASKABLE.get(proxy.kind, "" if proxy.has_ip else "its pod has no IP yet")
+
+
+def mends(proxy: Proxy) -> str:
+    """The command that gives a proxy a new leaf and the root; of ztunnel's workloads it is ztunnel's, never theirs."""
+    kind = _RESTARTED.get(proxy.owner.kind)
+    if kind:
+        return f"kubectl rollout restart {kind}/{proxy.owner.name} -n {proxy.owner.namespace}"
+    return f"make {proxy.owner} anew: nothing restarts it by itself"
+
+
+def _progress(done: int, failed: int, total: int, seconds: float) -> str:
+    rate = done / seconds if seconds else 0.0
+    left = (total - done) / rate if rate else 0.0
+    said = f", {failed} failed" if failed else ""
+    return f"{done} of {total} proxies{said}, {rate:.0f} a second, {left:.0f}s left"

@@ -1,0 +1,118 @@
+"""What must be true of a mesh as a whole: its signing root, what istiod publishes and patches, its own certificate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshtrust.certificates import Peer, chain
+from meshtrust.checks import (
+    ca_loaded,
+    certificates_read,
+    copies_agree,
+    dates,
+    home_copies,
+    lacks,
+    path,
+    roots_now,
+    stored,
+)
+from meshtrust.findings import Level, Problem, Terms, check
+from meshtrust.mesh import Copy, Mesh, Sight
+from meshtrust.objects import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@check(
+    "root-known",
+    Level.CRITICAL,
+    says="the root that signs is known, and is valid now",
+    needs=(Sight.CA, Sight.COPIES),
+    hint="kubectl istio-root expiry tells more of the CA",
+)
+def root_known(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
+    roots = roots_now(mesh)
+    for authority in stored(mesh):
+        if authority.signer and not path(authority):
+            yield Problem(authority.signer.ref, "what signs does not verify up to a root of its bundle")
+    home = Ref("Namespace", "", mesh.namespace)
+    places = {anchor.certificate: anchor.ref for authority in mesh.authorities for anchor in authority.anchors}
+    for root in roots:
+        if fault := dates(root, terms.now):
+            yield Problem(places.get(root, home), f"the root that signs: {fault}", certificate=root)
+    if not roots:
+        yield Problem(home, "no root is known that the copies and proxies could be held against", Level.UNKNOWN)
+
+
+@check(
+    "copies-complete",
+    Level.WARNING,
+    says="every namespace has its copy of the root, every ServiceAccount of Citadel's its Secret",
+    needs=(Sight.COPIES, Sight.NAMESPACES, Sight.WORKLOADS, Sight.ACCOUNTS),
+    hint="the control plane writes them: is it running, and may it write there?",
+)
+def copies_complete(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
+    for place in mesh.missing:
+        yield Problem(place, "it is missing")
+
+
+@check(
+    "webhooks-agree",
+    Level.CRITICAL,
+    says="every webhook of Istio's trusts the certificate that its control plane serves with",
+    needs=(Sight.WEBHOOKS, Sight.COPIES),
+    hint="istiod patches them by its revision: is it running, and may it patch? (seconds after its start)",
+)
+def webhooks_agree(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
+    for hook in mesh.webhooks:
+        if fault := webhook_fault(mesh, hook, terms):
+            detail, level = fault
+            if hook.left_behind:
+                yield Problem(
+                    hook.ref,
+                    f"{detail}; {hook.left_behind}",
+                    Level.WARNING,
+                    hint="delete it, or bring back what it calls",
+                )
+            else:
+                yield Problem(hook.ref, detail, level)
+
+
+def webhook_fault(mesh: Mesh, hook: Copy, terms: Terms) -> tuple[str, Level] | None:
+    """The API server is Go; a bundle of the user's own that vouches for an `istiod-tls` of the user's is fine."""
+    if not hook.certificates:
+        return "its caBundle holds no certificate", Level.CRITICAL
+    faults = [fault for root in roots_now(mesh) if (fault := lacks(hook.certificates, root, terms.now, Peer.OCTETS))]
+    vouched = mesh.serving and all(
+        chain(anchor.certificate, (), hook.certificates, Peer.OCTETS) for anchor in mesh.serving
+    )
+    return max(faults, key=lambda fault: fault[1]) if faults and not vouched else None
+
+
+@check(
+    "serving-trusted",
+    Level.CRITICAL,
+    says="istiod's certificate in istiod-tls is in date, and verifies against what is published",
+    needs=(Sight.SERVING, Sight.COPIES),
+    hint="its issuer (cert-manager) renews it; istiod before 1.31 must be restarted where only its CA changed",
+)
+def serving_trusted(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
+    published = [certificate for copy in home_copies(mesh) for certificate in copy.certificates]
+    links = [anchor.certificate for authority in mesh.authorities for anchor in authority.anchors]
+    for anchor in mesh.serving:
+        if fault := dates(anchor.certificate, terms.now):
+            yield Problem(anchor.ref, fault)
+        if published and not chain(anchor.certificate, links, published, Peer.OCTETS):
+            yield Problem(anchor.ref, "it does not verify against the root that proxies are handed")
+
+
+MESH_CHECKS = (
+    root_known,
+    certificates_read,
+    ca_loaded,
+    copies_agree,
+    copies_complete,
+    webhooks_agree,
+    serving_trusted,
+)

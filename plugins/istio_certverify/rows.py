@@ -1,0 +1,65 @@
+"""Rows for what is judged with its mesh as a whole: the CA, the copies, the webhooks, istiod's certificate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from istio_certverify.holding import Half
+from istio_certverify.tally import Row, fingerprints
+from meshtrust.checks import roots_now
+from meshtrust.findings import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from meshtrust.findings import Finding
+    from meshtrust.mesh import Copy, Mesh
+    from meshtrust.objects import Ref
+
+
+class _Said:
+    """What the findings say of each place."""
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        self._said: dict[Ref, list[tuple[Level, str, str]]] = {}
+        for finding in findings:
+            for problem in finding.problems:
+                told = (finding.level_of(problem), problem.detail, finding.check.id)
+                self._said.setdefault(problem.place, []).append(told)
+
+    def row(self, kind: str, place: Ref, copy: Copy | None = None) -> Row:
+        said = self._said.pop(place, [])
+        return Row(
+            Half.STORED,
+            kind,
+            place,
+            trusts=fingerprints(copy.certificates) if copy and copy.certificates else None,
+            level=max((level for level, _, _ in said), default=Level.OK),
+            detail="; ".join(dict.fromkeys(detail for _, detail, _ in said)),
+            checks=tuple(dict.fromkeys(check for _, _, check in said)),
+            moved=not said,
+        )
+
+    def rest(self) -> Iterator[Row]:
+        """What is wrong at places that have no row of their own."""
+        for place in list(self._said):
+            yield self.row(place.kind, place)
+
+
+def mesh_rows(meshes: Iterable[Mesh], findings: Iterable[Finding]) -> Iterator[Row]:
+    said = _Said(findings)
+    for mesh in meshes:
+        known = bool(roots_now(mesh))
+        for copy in mesh.copies:
+            yield _judged(said.row(copy.ref.kind, copy.ref, copy), known=known)
+        for hook in mesh.webhooks:
+            yield _judged(said.row("webhook", hook.ref, hook), known=known)
+        for anchor in mesh.serving:
+            yield said.row("serving certificate", anchor.ref)
+    yield from said.rest()
+
+
+def _judged(row: Row, *, known: bool) -> Row:
+    """What could be held against nothing is not fine."""
+    return row if known or row.level is not Level.OK else replace(row, level=Level.UNKNOWN, detail="no root is known")

@@ -1,0 +1,189 @@
+"""What must be true of every holder, one by one: a workload's Secret, a proxy, an identity of a ztunnel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from istio_certverify.holding import Case, Half
+from meshtrust.certificates import Peer, refusal
+from meshtrust.checks import dates, lacks
+from meshtrust.durations import spoken
+from meshtrust.findings import Level, Problem, check
+from meshtrust.mesh import Sight
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from meshtrust.certificates import Certificate
+
+_SEEN = (Sight.WORKLOADS, Sight.PROXIES, Sight.MEMORY)
+
+
+def _problem(case: Case, detail: str, level: Level | None = None) -> Problem:
+    """What nobody keeps current is no mismatch: a warning at most, and the reason with it."""
+    holding = case.holding
+    if holding.unkept:
+        return Problem(
+            holding.place,
+            f"{detail}; {holding.unkept}",
+            Level.WARNING,
+            hint="nobody keeps it current: delete it once no pod mounts it",
+        )
+    return Problem(holding.place, detail, level)
+
+
+@check(
+    "delivered",
+    Level.CRITICAL,
+    says="every proxy has been given a bundle and a certificate",
+    needs=(Sight.PROXIES, Sight.MEMORY),
+    hint="the log of its agent and of istiod tell why; a ztunnel tries again after up to 3 minutes",
+)
+def delivered(case: Case, _now: datetime) -> Iterator[Problem]:
+    if case.holding.absent:
+        yield _problem(case, case.holding.absent)
+
+
+@check(
+    "bundles-read",
+    Level.CRITICAL,
+    says="every block of every holder's bundle and chain is a certificate",
+    needs=_SEEN,
+    hint="Envoy refuses the whole bundle for one bad block",
+)
+def bundles_read(case: Case, _now: datetime) -> Iterator[Problem]:
+    for why in case.holding.broken:
+        yield _problem(case, why)
+
+
+@check(
+    "root-held",
+    Level.CRITICAL,
+    says="every workload's Secret and every proxy holds the root that signs",
+    needs=(Sight.CA, Sight.COPIES, *_SEEN),
+    hint="a new leaf brings the root along: restart what runs the proxy",
+)
+def root_held(case: Case, now: datetime) -> Iterator[Problem]:
+    holding = case.holding
+    if holding.absent or holding.signer or case.moved:
+        return
+    if holding.shows:
+        yield _problem(case, f"{holding.shows}{_when(case, now)}")
+        return
+    for root in case.roots:
+        if fault := lacks(holding.roots, root, now, holding.peer):
+            detail, level = fault
+            yield _problem(case, f"{detail}{_when(case, now)}", level)
+
+
+def _when(case: Case, now: datetime) -> str:
+    if case.moves_by is None:
+        return ""
+    if case.moves_by < now:
+        return f", overdue for {spoken(now - case.moves_by)}"
+    return f", moves by {case.moves_by:%Y-%m-%dT%H:%M}Z"
+
+
+@check(
+    "leaf-verifies",
+    Level.CRITICAL,
+    says="every leaf verifies against the root that signs now",
+    needs=(Sight.CA, Sight.COPIES, *_SEEN),
+    hint="restart what runs the proxy: it asks for a new leaf; Citadel makes a deleted Secret anew",
+)
+def leaf_verifies(case: Case, now: datetime) -> Iterator[Problem]:
+    holding = case.holding
+    if holding.signer or case.signed is not False:
+        return
+    if case.once_signed:
+        detail = "its leaf is of another root of the bundle, which the others still trust: not moved yet"
+        yield _problem(case, f"{detail}{'' if not case.moved else _when(case, now)}", Level.WARNING)
+        return
+    yield _problem(case, f"its leaf does not verify against the root that signs: {_why(case)}")
+
+
+def _why(case: Case) -> str:
+    """Name the nearest miss: an issuer by its name, or that there is none."""
+    chain = case.holding.chain
+    if not chain:
+        return "another CA signed it"
+    for issuer in (*case.roots, *chain[1:]):
+        if issuer.subject_bytes == chain[0].issuer_bytes or issuer.key_bytes == _signing_key(chain, case):
+            why = refusal(chain[0], issuer, case.holding.peer)
+            return f"of {issuer.short}, {why}" if why else f"nothing vouches for {issuer.short} above it"
+    return f"no certificate of its issuer ({_issuer(chain[0])}) is there"
+
+
+def _signing_key(chain: tuple[Certificate, ...], case: Case) -> bytes | None:
+    return next((root.key_bytes for root in (*case.roots, *chain[1:]) if not refusal(chain[0], root, Peer.ENVOY)), None)
+
+
+def _issuer(leaf: Certificate) -> str:
+    return leaf.parsed.issuer.rfc4514_string() or "without a name"
+
+
+@check(
+    "leaf-valid",
+    Level.CRITICAL,
+    says="every leaf is in date",
+    needs=_SEEN,
+    hint="the log of its agent (or Citadel) tells why it was not renewed; a restart asks anew",
+)
+def leaf_valid(case: Case, now: datetime) -> Iterator[Problem]:
+    span, chain = case.holding.span, case.holding.chain
+    if chain and (fault := dates(chain[0], now)):
+        yield _problem(case, f"its leaf: {fault}")
+    elif span and not chain and not span.not_before <= now <= span.not_after:
+        since = f"expired {spoken(now - span.not_after)} ago" if now > span.not_after else "is not valid yet"
+        yield _problem(case, f"its leaf {since}")
+
+
+@check(
+    "leaf-renewed",
+    Level.WARNING,
+    says="every leaf past half of its life has been renewed",
+    needs=_SEEN,
+    hint="the renewal fails: the log of its agent (of ztunnel, of Citadel) tells why",
+)
+def leaf_renewed(case: Case, now: datetime) -> Iterator[Problem]:
+    span = case.holding.span
+    if span is None or case.holding.signer or not span.renewed_by < now <= span.not_after:
+        return
+    yield _problem(case, f"overdue: its leaf should have been renewed {spoken(now - span.renewed_by)} ago")
+
+
+@check(
+    "leaf-named",
+    Level.CRITICAL,
+    says="the leaf in a workload's Secret names the ServiceAccount that the Secret is for",
+    needs=(Sight.WORKLOADS,),
+    hint="give the annotation istio.io/service-account.name back, or delete the Secret: Citadel makes it anew",
+)
+def leaf_named(case: Case, _now: datetime) -> Iterator[Problem]:
+    holding = case.holding
+    if holding.half is not Half.STORED or not holding.chain:
+        return
+    named = f"/ns/{holding.place.namespace}/sa/{holding.account}"
+    if not (holding.identity.startswith("spiffe://") and holding.identity.endswith(named)):
+        yield _problem(case, f"its leaf names {holding.identity or 'nobody'}, not {named}")
+    elif holding.annotated != holding.account:
+        said = holding.annotated or "nobody"
+        yield _problem(case, f"its annotation names {said}: the next leaf will", Level.WARNING)
+
+
+@check(
+    "leaf-accepted",
+    Level.CRITICAL,
+    says="no proxy refuses the leaf of another one, whatever root it holds",
+    needs=(Sight.PROXIES, Sight.MEMORY),
+    hint="let all of them move before the next step; the same subject bytes and key identifier part nobody",
+)
+def leaf_accepted(_case: Case, _now: datetime) -> Iterator[Problem]:
+    """Only known when all have been seen: `pairs` says it."""
+    return iter(())
+
+
+SECRET_CHECKS = (bundles_read, root_held, leaf_verifies, leaf_valid, leaf_renewed, leaf_named)
+LIVE_CHECKS = (delivered, bundles_read, root_held, leaf_verifies, leaf_valid, leaf_renewed, leaf_accepted)
+HOLDING_CHECKS = tuple(dict.fromkeys((*LIVE_CHECKS, *SECRET_CHECKS)))

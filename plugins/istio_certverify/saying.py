@@ -1,0 +1,166 @@
+"""From rows to a report: what agrees is folded, what does not stands for itself, problems first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from istio_certverify.holding import Half
+from istio_certverify.rules import root_held
+from meshtrust.findings import Level
+from meshtrust.report import Report, Table, timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from istio_certverify.tally import Row
+    from meshtrust.certificates import Certificate
+    from meshtrust.findings import Finding
+
+Line = TypeVar("Line", bound="Mapping[str, Any] | tuple[str, ...]")
+
+_TITLES = ("HALF", "WHAT", "TRUSTS", "SIGNED", "LEAF-ENDS", "MOVES-BY", "STATUS")
+_WIDE = ("IDENTITY", "OWNER", "DETAIL")
+_WORST_FIRST = {level: -level for level in Level}
+_ROOT_CHECKS = {root_held.id, "copies-agree", "webhooks-agree"}
+
+
+def say(
+    rows: Iterable[Row],
+    findings: tuple[Finding, ...],
+    *,
+    now: datetime,
+    roots: tuple[Certificate, ...],
+    remarks: tuple[str, ...],
+    not_asked: tuple[str, ...],
+    interrupted: bool,
+) -> Report:
+    ordered = sorted(rows, key=_order)
+    signing = tuple(root.fingerprint for root in roots)
+    return Report(
+        tool="istio-certverify",
+        command="verify",
+        read_at=now,
+        rows=Lines(ordered, _facts),
+        table=Table(_TITLES, tuple(_folded(ordered, signing))),
+        wide=Table((*_TITLES, *_WIDE), Lines(ordered, lambda row: (*_cells([row], signing), *_more(row)))),
+        findings=findings,
+        checked=sum(row.level is not Level.UNKNOWN for row in ordered),
+        remarks=(*(_named(root) for root in dict.fromkeys(roots)), *remarks),
+        not_asked=not_asked,
+        commands=tuple(dict.fromkeys(row.mends for row in ordered if row.mends and _needs(row))),
+        verdict=_verdict(ordered),
+        interrupted=interrupted,
+    )
+
+
+class Lines(Sequence[Line]):
+    """A line for each row, made when it is looked at: of ten thousand rows a format shows few or none."""
+
+    def __init__(self, rows: list[Row], line: Callable[[Row], Line]) -> None:
+        self._rows, self._line = rows, line
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, at: int) -> Line: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Line]: ...
+    def __getitem__(self, at: int | slice) -> Line | Sequence[Line]:
+        return self._line(self._rows[at]) if isinstance(at, int) else Lines(self._rows[at], self._line)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+
+def _order(row: Row) -> tuple[int, str, str, str, str, str, str]:
+    place = row.place
+    return _WORST_FIRST[row.level], row.half, row.kind, place.kind, place.namespace, place.name, place.part
+
+
+def _needs(row: Row) -> bool:
+    return row.level in {Level.CRITICAL, Level.WARNING}
+
+
+def _named(root: Certificate) -> str:
+    return f"the root that signs now: {root.subject} {root.short}, valid until {timestamp(root.not_after)}"
+
+
+def _facts(row: Row) -> Mapping[str, Any]:
+    return {
+        "kind": str(row.half),
+        "place": str(row.place),
+        "trusts": list(row.trusts) if row.trusts is not None else None,
+        "signed": row.signed,
+        "not_after": timestamp(row.not_after) if row.not_after else None,
+        "moves_by": timestamp(row.moves_by) if row.moves_by else None,
+        "level": str(row.level),
+        "detail": row.detail,
+        "holder": row.kind,
+        "identity": row.identity or None,
+        "owner": str(row.owner) if row.owner else None,
+        "checks": list(row.checks),
+    }
+
+
+def _folded(rows: Iterable[Row], signing: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """One line for all that are alike and fine, or unknown for one reason; one for each of the others."""
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        alike: tuple[object, ...] = (row.place,)
+        if row.level in {Level.OK, Level.UNKNOWN}:
+            alike = (row.trusts, row.signed, row.detail)
+        groups.setdefault((row.half, row.kind, row.level, *alike), []).append(row)
+    return (_cells(group, signing) for group in groups.values())
+
+
+def _cells(group: list[Row], signing: tuple[str, ...]) -> tuple[str, ...]:
+    first = group[0]
+    what = f"{len(group)} {_plural(first.kind)}" if len(group) > 1 else str(first.place)
+    ends = [row.not_after for row in group if row.not_after]
+    moves = [row.moves_by for row in group if row.moves_by]
+    return (
+        str(first.half),
+        what,
+        _trusted(first, signing),
+        {True: "yes", False: "no", None: "<unknown>" if first.half is Half.LIVE else "<none>"}[first.signed],
+        timestamp(min(ends)) if ends else "<none>",
+        timestamp(max(moves)) if moves else "<none>",
+        str(first.level),
+    )
+
+
+def _plural(kind: str) -> str:
+    return f"{kind.removesuffix('y')}ies" if kind.endswith("ty") else f"{kind}s"
+
+
+def _trusted(row: Row, signing: tuple[str, ...]) -> str:
+    """The root that signs, where it is among them."""
+    if not row.trusts:
+        return "<unknown>" if row.level is Level.UNKNOWN else "<none>"
+    shown = next((one for one in row.trusts if one in signing), row.trusts[0])
+    short = ":".join(shown[at : at + 2] for at in range(0, 16, 2))
+    return f"{short} and {len(row.trusts) - 1} more" if len(row.trusts) > 1 else short
+
+
+def _more(row: Row) -> tuple[str, ...]:
+    return (row.identity or "<none>", str(row.owner) if row.owner else "<none>", row.detail or "<none>")
+
+
+def _verdict(rows: list[Row]) -> str:
+    unknown = sum(row.level is Level.UNKNOWN for row in rows)
+    wrong = sum(row.level is Level.CRITICAL and not _ROOT_CHECKS.isdisjoint(row.checks) for row in rows)
+    behind = sum(row.level is Level.WARNING and not _ROOT_CHECKS.isdisjoint(row.checks) for row in rows)
+    others = sum(_needs(row) and _ROOT_CHECKS.isdisjoint(row.checks) for row in rows)
+    parts = [f"checked {len(rows) - unknown} of {len(rows)}"]
+    parts += [f"{wrong} {'does' if wrong == 1 else 'do'} not trust the signing root"] if wrong else []
+    parts += [f"{behind} {'has' if behind == 1 else 'have'} not moved yet"] if behind else []
+    parts += [f"{others} with other problems"] if others else []
+    parts += [f"{unknown} unknown"] if unknown else []
+    latest = max((row.moves_by for row in rows if row.moves_by), default=None)
+    return ", ".join(parts) + (f"; the last moves by {latest:%Y-%m-%dT%H:%M}Z" if latest else "")

@@ -1,0 +1,242 @@
+"""The stored half: the CA, the published copies, the webhooks, istiod's own certificate, Citadel's Secrets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from istio_certverify.holding import Case, Half, Holding, Reference, span_of
+from istio_certverify.rules import root_held
+from meshtrust.certificates import Peer
+from meshtrust.errors import ToolError, Unseen
+from meshtrust.findings import Level
+from meshtrust.mesh import (
+    Era,
+    Gap,
+    Hooks,
+    Instance,
+    Look,
+    Mesh,
+    Place,
+    Sight,
+    WorkloadCertificate,
+    hooks_of,
+    names,
+    publishes,
+    read_hooks,
+    read_places,
+    read_workloads,
+    unpublished,
+    unserved,
+)
+from meshtrust.mesh.publishing import WEBHOOK_KINDS
+from meshtrust.objects import Ref
+from meshtrust.selectors import Requirement, Selector
+from meshtrust.versions import ROTATOR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from istio_certverify.tally import Tally
+    from meshtrust.source import Scope
+
+_RESYNC, _EACH = timedelta(seconds=60), timedelta(seconds=0.4)  # of Citadel: a look a minute, five requests a second
+_OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
+
+
+def instances_of(mesh: Mesh) -> tuple[Instance, ...]:
+    return tuple(instance for authority in mesh.authorities for instance in authority.instances)
+
+
+def with_published(look: Look, meshes: tuple[Mesh, ...], scope: Scope) -> tuple[Mesh, ...]:
+    """Add what each mesh publishes beside its copies of the root: which are missing, which nobody writes, webhooks."""
+    recorded = look.source.recorded
+    places = read_places(look, scope.namespace)
+    hooks = Hooks() if scope.namespace else read_hooks(look)
+    if hooks.foreign:
+        look.remarks.append(f"{hooks.foreign} webhooks call a URL of the user's: not judged")
+    found = []
+    for mesh in meshes:
+        mine = instances_of(mesh)
+        selectors = _selectors(look, mesh, mine)
+        judged = _with_places(mesh, places, mine, selectors, meshes)
+        webhooks = tuple(hooks_of(mesh.namespace, (m.namespace for m in meshes), hooks, _of_istiod(mine)))
+        if any(not publishes(i) for i in _of_istiod(mine)):
+            webhooks = ()  # with another provider of the serving certificate the bundle is the user's
+        not_asked = set(mesh.not_asked)
+        if recorded and not look.source.holds("Namespace"):
+            not_asked.add(Sight.NAMESPACES)
+        if scope.namespace or (recorded and not any(look.source.holds(kind) for kind in WEBHOOK_KINDS)):
+            not_asked.add(Sight.WEBHOOKS)
+        found.append(replace(judged, webhooks=webhooks, not_asked=frozenset(not_asked)))
+    return tuple(found)
+
+
+def _of_istiod(instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
+    return tuple(instance for instance in instances if instance.era is Era.ISTIOD)
+
+
+def _with_places(
+    mesh: Mesh,
+    places: tuple[Place, ...],
+    instances: tuple[Instance, ...],
+    selectors: tuple[Selector, ...],
+    meshes: tuple[Mesh, ...],
+) -> Mesh:
+    """A copy where nobody writes any is a warning at most; where somebody should, a missing one is one too."""
+    istiods = tuple(instance for instance in instances if publishes(instance))
+    ignored = {place.name: unpublished(place, istiods, selectors) for place in places} if istiods else {}
+    copies = tuple(
+        replace(copy, left_behind=copy.left_behind or ignored.get(copy.ref.namespace, "")) for copy in mesh.copies
+    )
+    return replace(mesh, copies=copies, missing=_missing(mesh, ignored, istiods, meshes))
+
+
+def _missing(
+    mesh: Mesh, ignored: Mapping[str, str], istiods: tuple[Instance, ...], meshes: tuple[Mesh, ...]
+) -> tuple[Ref, ...]:
+    """Only where copies are published at all, and seen to be; the one at home is `copies-agree`'s."""
+    seen = not any(gap.sight is Sight.COPIES for gap in mesh.gaps)
+    if not istiods or not seen or any(not copy.ref.namespace for copy in mesh.copies):
+        return ()
+    held = {copy.ref.namespace for other in meshes for copy in other.copies}
+    name = istiods[0].env.get(names.ROOT_CONFIGMAP_NAME) or names.ROOT_CONFIGMAP
+    homes = {other.namespace for other in meshes}
+    return tuple(
+        Ref("ConfigMap", place, name) for place, why in ignored.items() if not why and place not in held | homes
+    )
+
+
+def _selectors(look: Look, mesh: Mesh, instances: tuple[Instance, ...]) -> tuple[Selector, ...]:
+    """The discoverySelectors of every revision; none where one of them selects everything."""
+    found: list[Selector] = []
+    for revision in sorted({instance.revision for instance in _of_istiod(instances)}):
+        name = names.MESH_CONFIG if revision in ("", names.DEFAULT_REVISION) else f"{names.MESH_CONFIG}-{revision}"
+        config = look.one(Sight.NAMESPACES, "ConfigMap", mesh.namespace, name)
+        selectors = _read_selectors(look, config.ref, look.text(config, names.MESH_CONFIG_KEY)) if config else ()
+        if not selectors:
+            return ()
+        found += selectors
+    return tuple(found)
+
+
+def _read_selectors(look: Look, place: Ref, text: str) -> tuple[Selector, ...]:
+    if names.DISCOVERY_SELECTORS not in text:
+        return ()
+    from meshtrust.manifests.documents import documents  # noqa: PLC0415 - few meshes have any, and YAML costs
+
+    try:
+        (config,) = documents(text.encode())
+        listed = config.get(names.DISCOVERY_SELECTORS) or ()
+        return tuple(_selector(one) for one in listed)
+    except (ToolError, ValueError, AttributeError, KeyError, TypeError):
+        look.gaps.append(
+            Gap(place.at(names.MESH_CONFIG_KEY), Sight.NAMESPACES, "its discoverySelectors are not readable")
+        )
+        return ()
+
+
+def _selector(one: Mapping[str, Any]) -> Selector:
+    """A LabelSelector as objects have it (matchLabels, matchExpressions)."""
+    equal = [Requirement(key, "in", (value,)) for key, value in (one.get("matchLabels") or {}).items()]
+    more = [
+        Requirement(term["key"], _OPERATORS[term["operator"]], tuple(term.get("values") or ()))
+        for term in one.get("matchExpressions") or ()
+    ]
+    return Selector((*equal, *more))
+
+
+# Citadel's Secrets, one after the other.
+
+
+def judge_workloads(
+    look: Look, meshes: tuple[Mesh, ...], scope: Scope, tally: Tally, now: datetime, deadline: float | None
+) -> tuple[Ref, ...]:
+    """Judge each Secret of the meshes of Citadel, and name those that are missing.
+
+    What lies in a mesh of istiod is counted and said.
+    """
+    references = [Reference.of(mesh) for mesh in meshes if citadels_of(mesh)]
+    if not references:
+        look.remarks += _leftovers(look, scope)
+        return ()
+    citadels = tuple(citadel for mesh in meshes for citadel in citadels_of(mesh))
+    reasons = {place.name: unserved(place, citadels) for place in read_places(look, scope.namespace)}
+    held: set[tuple[str, str]] = set()
+    for found in read_workloads(look, scope.namespace):
+        held.add((found.ref.namespace, found.ref.name))
+        holding = _holding(found, reasons.get(found.ref.namespace, ""))
+        tally.take(Case.of(holding, _reference_for(holding, references)), now)
+        if deadline is not None and monotonic() >= deadline:
+            look.gaps.append(Gap(Ref("Secret", "", ""), Sight.WORKLOADS, "not all were reached before --timeout"))
+            return ()
+    _expect(tally, citadels, now)
+    return tuple(_missed(look, scope, reasons, held))
+
+
+def citadels_of(mesh: Mesh) -> tuple[Instance, ...]:
+    return tuple(instance for instance in instances_of(mesh) if instance.era is Era.CITADEL)
+
+
+def _reference_for(holding: Holding, references: list[Reference]) -> Reference:
+    if len(references) == 1:
+        return references[0]
+    keys = {root.key_bytes for root in holding.roots}
+    shared = (one for one in references if keys & {root.key_bytes for root in one.bundle})
+    return next(shared, references[0])
+
+
+def _holding(found: WorkloadCertificate, unkept: str) -> Holding:
+    uris = found.chain[0].uris if found.chain else ()
+    return Holding(
+        place=found.ref,
+        half=Half.STORED,
+        kind="workload Secret",
+        peer=Peer.EVERYONE,  # Envoys mount it, and Galley, Pilot and the injector, which are Go
+        roots=found.roots,
+        chain=found.chain,
+        span=span_of(found.chain),
+        identity=next(iter(uris), ""),
+        account=found.ref.name.removeprefix(names.WORKLOAD_SECRET),
+        annotated=found.account,
+        broken=found.broken,
+        unkept=unkept,
+    )
+
+
+def _expect(tally: Tally, citadels: tuple[Instance, ...], now: datetime) -> None:
+    """Say by when Citadel will have worked through a new root: a minute, then one Secret after the other.
+
+    Releases without a rotator read their root at their start alone: what they have not moved by now, they never will.
+    """
+    if not any(citadel.version is None or citadel.version.has(ROTATOR) for citadel in citadels):
+        return
+    late = [
+        row
+        for row in tally.rows.values()
+        if root_held.id in row.checks and row.level is Level.WARNING and not row.moved
+    ]
+    by = now + _RESYNC + _EACH * len(late)
+    for row in late:
+        tally.rows[row.place] = replace(row, moves_by=by)
+
+
+def _missed(look: Look, scope: Scope, reasons: Mapping[str, str], held: set[tuple[str, str]]) -> Iterator[Ref]:
+    for account in look.objects(Sight.ACCOUNTS, "ServiceAccount", namespace=scope.namespace):
+        place, name = account.ref.namespace, f"{names.WORKLOAD_SECRET}{account.ref.name}"
+        if not reasons.get(place, "") and (place, name) not in held:
+            yield Ref("Secret", place, name)
+
+
+def _leftovers(look: Look, scope: Scope) -> tuple[str, ...]:
+    """What Citadel left behind on a mesh of istiod: nobody reads it. That listing it is refused is no gap."""
+    try:
+        number = sum(1 for _ in look.source.objects("WorkloadSecret", namespace=scope.namespace))
+    except Unseen:
+        return ()
+    if not number:
+        return ()
+    return (f"{number} Secrets of type istio.io/key-and-cert are left of Citadel: legacy, ignored",)

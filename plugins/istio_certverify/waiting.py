@@ -1,0 +1,46 @@
+"""Looking again until every proxy has moved."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from time import monotonic, sleep
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from istio_certverify.live import Looking
+    from meshtrust.mesh import Proxy
+
+_FIRST, _LONGEST, _GROWTH = 1.0, 30.0, 1.5  # seconds between two looks
+
+
+def wait(
+    looking: Looking,
+    proxies: tuple[Proxy, ...],
+    listed: Callable[[], tuple[Proxy, ...]],
+    now: datetime,
+    deadline: float | None,
+) -> None:
+    """Ask those again that have not moved, and the pods that came meanwhile, until nobody is left or time is up.
+
+    Without a deadline it ends when the last of them should have moved.
+    """
+    begin, pause = monotonic(), _FIRST
+    while left := looking.left(proxies):
+        elapsed = monotonic() - begin
+        ends = deadline if deadline is not None else begin + _patience(looking, now)
+        if monotonic() >= ends:
+            return
+        looking.progress(f"{len(left)} of {len(proxies)} proxies have not moved yet, {elapsed:.0f}s")
+        sleep(max(min(pause, ends - monotonic()), 0))
+        pause = min(pause * _GROWTH, _LONGEST)
+        moment = now + timedelta(seconds=monotonic() - begin)
+        proxies = looking.follow(proxies, listed(), left, moment, deadline)
+
+
+def _patience(looking: Looking, now: datetime) -> float:
+    """How long until the last one moves by itself, in seconds; nothing where nobody will."""
+    latest = max((row.moves_by for row in looking.tally.rows.values() if row.moves_by and not row.moved), default=now)
+    return max((latest - now).total_seconds(), 0.0)

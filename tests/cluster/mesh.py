@@ -1,0 +1,239 @@
+"""A real Istio on a ground: installed, given a CA, restarted, and asked whether its pods talk to each other."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from itertools import permutations
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from cluster.ground import GroundError
+from cluster.programs import HERE
+from cluster.workloads import GATEWAY, HOME, OUTSIDE, WORKLOADS, manifests
+from sandbox.issuing import Ca, ca_certificate, key_pem, pem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from cluster.ground import Ground
+
+ISTIOD = f"{HOME}/istiod"
+CANARY = f"{HOME}/istiod-canary"
+CA_SECRET = "istio-ca-secret"
+CACERTS = "cacerts"
+ROOT_CONFIGMAP = "istio-ca-root-cert"
+_HELLO = "hello"
+# How busybox's wget names what Envoy says where it cannot reach its peer.
+_UNAVAILABLE = "503 Service Unavailable"
+_LEADER = "control-plane.alpha.kubernetes.io/leader"
+_GENERATED_CACERTS = "USE_CACERTS_FOR_SELF_SIGNED_CA"
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """An installed mesh. `now` is what its hand-made CAs are dated from."""
+
+    ground: Ground
+    now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
+
+    def install(self) -> None:
+        self.istioctl("install", "-y", "-f", str(HERE / "operator.yaml"), "--readiness-timeout", "60s")
+        self.ground.apply(*manifests())
+        self._rolled_out(*self.deployments, f"{OUTSIDE}/stranger")
+
+    def install_canary(self) -> None:
+        """Add a second revision that no namespace uses yet."""
+        less = ("--set", "profile=minimal", "--set", "components.ingressGateways[0].enabled=false")
+        self.istioctl("install", "-y", "-f", str(HERE / "operator.yaml"), *less, "--revision", "canary")
+
+    def remove_canary(self) -> None:
+        self.istioctl("uninstall", "-y", "--revision", "canary")
+
+    @property
+    def deployments(self) -> tuple[str, ...]:
+        """Everything with a proxy."""
+        return (*(workload.deployment for workload in WORKLOADS), f"{HOME}/{GATEWAY}")
+
+    def istioctl(self, *arguments: str) -> str:
+        return self.ground.say("istioctl", *arguments)
+
+    def restart(self, *deployments: str) -> None:
+        for namespace, name in (one.split("/") for one in deployments):
+            self.ground.kubectl("-n", namespace, "rollout", "restart", f"deployment/{name}")
+        self._rolled_out(*deployments)
+
+    def start_afresh(self) -> None:
+        """Let istiod make a CA of its own, and give every proxy its root."""
+        self.ground.kubectl("-n", HOME, "delete", "secret", CA_SECRET, CACERTS, "--ignore-not-found")
+        self.restart(ISTIOD)
+        self.settle()
+        self.restart(*self.deployments)
+
+    def sign_with(self, ca: Ca) -> None:
+        """Give the mesh this self-signed CA, and every proxy its root."""
+        self.store_root(ca)
+        self.ground.kubectl("-n", HOME, "delete", "secret", CACERTS, "--ignore-not-found")
+        self.restart(ISTIOD)
+        self.settle(ca)
+        self.restart(*self.deployments)
+
+    def store_root(self, ca: Ca) -> None:
+        """Put a root into istiod's Secret, as istiod lays it out, and restart nothing."""
+        certificate = pem([ca_certificate(ca, self.now)])
+        files = {"ca-cert.pem": certificate, "root-cert.pem": certificate, "ca-key.pem": key_pem(ca.key, ca.key_type)}
+        empty = {"cert-chain.pem": "", "key.pem": ""}
+        self.ground.apply(_secret(CA_SECRET, "istio.io/ca-root", {**files, **empty}))
+
+    def plug_in(self, intermediate: Ca) -> None:
+        """Put an intermediate and the root above it into `cacerts`, as istio's own tools do, and restart nothing."""
+        root = intermediate.signed_by or intermediate
+        issued, above = (pem([ca_certificate(ca, self.now)]) for ca in (intermediate, root))
+        files = {
+            "ca-cert.pem": issued,
+            "ca-key.pem": key_pem(intermediate.key, intermediate.key_type),
+            "cert-chain.pem": issued + above,
+            "root-cert.pem": above,
+        }
+        self.ground.apply(_secret(CACERTS, "Opaque", files))
+
+    def generate_cacerts(self) -> None:
+        """Let istiod keep its self-signed CA in `cacerts`, a new one."""
+        self.ground.kubectl("-n", HOME, "delete", "secret", CA_SECRET, CACERTS, "--ignore-not-found")
+        self.ground.kubectl("-n", HOME, "set", "env", "deployment/istiod", f"{_GENERATED_CACERTS}=true")
+        self._rolled_out(ISTIOD)
+
+    def stop_generating_cacerts(self) -> None:
+        self.ground.kubectl("-n", HOME, "set", "env", "deployment/istiod", f"{_GENERATED_CACERTS}-")
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop istiod where it stands: it would put a changed copy right within milliseconds."""
+        pids = self.ground.pids_of("pilot-discovery")
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
+    def scale_istiod(self, replicas: int) -> None:
+        self.ground.kubectl("-n", HOME, "scale", "deployment/istiod", f"--replicas={replicas}")
+        if replicas:
+            return
+        self.ground.kubectl("-n", HOME, "wait", "--for=delete", "pod", "-l", "app=istiod", "--timeout=60s")
+
+    def settle(self, ca: Ca | None = None) -> None:
+        """Wait until every namespace and webhook holds one root, that of the Secret: a new istiod takes a while.
+
+        It must win the lock first; and while the old one ends, the two overwrite each other.
+        """
+        wanted = _fingerprint(ca_certificate(ca, self.now)) if ca else self.stored_root()
+        eventually(lambda: self.published() == {wanted}, f"every copy holds {wanted}")
+
+    def merge(self, namespace: str, kind: str, name: str, patch: Mapping[str, Any]) -> None:
+        self.ground.kubectl("-n", namespace, "patch", kind, name, "--type=merge", "-p", json.dumps(patch))
+
+    def secrets(self) -> set[str]:
+        return {secret["metadata"]["name"] for secret in self.ground.get("-n", HOME, "secrets")["items"]}
+
+    def istiod_state(self) -> tuple[str, bool]:
+        """Give the phase of the one istiod, and whether it is ready."""
+        pods = self.ground.get("-n", HOME, "pods", "-l", "app=istiod")["items"]
+        ready = [status["ready"] for pod in pods for status in pod["status"].get("containerStatuses", ())]
+        return pods[0]["status"]["phase"] if pods else "", bool(ready) and all(ready)
+
+    def publisher(self) -> str:
+        """Name the revision that holds the lock: of all istiods, it alone writes the ConfigMaps."""
+        lock = self.ground.get("-n", HOME, "configmap", "istio-namespace-controller-election")
+        holder: str = json.loads(lock["metadata"]["annotations"][_LEADER])["holderKey"]
+        return holder
+
+    def stored_root(self) -> str:
+        held = self.ground.get("-n", HOME, "secret", CA_SECRET)["data"]["ca-cert.pem"]
+        return _fingerprint(x509.load_pem_x509_certificate(base64.b64decode(held)))
+
+    def published(self) -> set[str]:
+        """The fingerprints of all published roots."""
+        named = f"metadata.name={ROOT_CONFIGMAP}"
+        copies = self.ground.get("configmaps", "-A", "--field-selector", named)["items"]
+        bundles = [copy["data"]["root-cert.pem"].encode() for copy in copies]
+        for webhooks in self.ground.get("mutatingwebhookconfigurations,validatingwebhookconfigurations")["items"]:
+            bundles += [base64.b64decode(one["clientConfig"].get("caBundle", "")) for one in webhooks["webhooks"]]
+        return {_fingerprint(one) for bundle in bundles for one in x509.load_pem_x509_certificates(bundle or b"")}
+
+    def handshakes(self) -> dict[tuple[str, str], bool]:
+        """Say of every ordered pair of workloads, and of the gateway with each, whether a new connection succeeds.
+
+        After a restart, proxies learn where their peers are a moment later: asked until two rounds say the same.
+        """
+        before = self._handshakes()
+        for _ in range(20):
+            time.sleep(0.5)
+            now = self._handshakes()
+            if now == before:
+                return now
+            before = now
+        raise GroundError(f"handshakes come and go: {before}")
+
+    def _handshakes(self) -> dict[tuple[str, str], bool]:
+        asked: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
+            (one.name, other.name): (one.deployment, (f"http://{other.host}",))
+            for one, other in permutations(WORKLOADS, 2)
+        }
+        front = f"http://{GATEWAY}.{HOME}.svc.cluster.local"
+        for one in WORKLOADS:
+            asked[GATEWAY, one.name] = (f"{OUTSIDE}/stranger", ("--header", f"Host: {one.name}.example", front))
+        with ThreadPoolExecutor(len(asked)) as several:
+            return dict(zip(asked, several.map(lambda one: self._reaches(*one), asked.values()), strict=True))
+
+    def _reaches(self, deployment: str, request: tuple[str, ...]) -> bool:
+        namespace, name = deployment.split("/")
+        asking = ("exec", f"deployment/{name}", "-c", "app", "--", "wget", "-qO-", "-T", "5", *request)
+        done = self.ground.run("kubectl", "-n", namespace, *asking)
+        if done.stdout.strip() == _HELLO:
+            return True
+        if _UNAVAILABLE in done.stdout + done.stderr:
+            return False
+        raise GroundError(f"{deployment} {request}: {done.stdout}{done.stderr}")
+
+    def _rolled_out(self, *deployments: str) -> None:
+        """Until the last old pod is gone, too: it would answer, and be listed."""
+        for namespace, name in (one.split("/") for one in deployments):
+            self.ground.kubectl("-n", namespace, "rollout", "status", f"deployment/{name}", "--timeout=90s")
+        for namespace in dict.fromkeys(one.split("/")[0] for one in deployments):
+            eventually(partial(self._is_calm, namespace), f"no pod of {namespace} is ending")
+
+    def _is_calm(self, namespace: str) -> bool:
+        pods = self.ground.get("-n", namespace, "pods")["items"]
+        return not any("deletionTimestamp" in pod["metadata"] for pod in pods)
+
+
+def eventually(holds: Callable[[], bool], promise: str, seconds: float = 90) -> None:
+    """Wait for what has to come; how long it takes is no promise of anybody's."""
+    until = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > until:
+            raise GroundError(f"not in {seconds:.0f} seconds: {promise}")
+        time.sleep(0.5)
+
+
+def _secret(name: str, kind: str, files: Mapping[str, str]) -> Mapping[str, Any]:
+    data = {key: base64.b64encode(text.encode()).decode() for key, text in files.items()}
+    metadata = {"name": name, "namespace": HOME}
+    return {"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": metadata, "data": data}
+
+
+def _fingerprint(certificate: x509.Certificate) -> str:
+    return certificate.fingerprint(hashes.SHA256()).hex()

@@ -1,0 +1,24 @@
+"""The CAs that the tests give to the mesh, each in the shape in which Istio, or its tools, make them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from sandbox.issuing import Ca
+
+# As an istiod of 1.8 to 1.28 made it.
+ROOT = Ca(key="root", identifier="sha1", starts=timedelta(days=-365), ends=timedelta(days=3285))
+EXTENDED = replace(ROOT, starts=timedelta(hours=-1), ends=timedelta(days=3650))
+# As an istiod of 1.29 or newer renews it.
+RENEWED = replace(EXTENDED, identifier="sha256")
+EXPIRED = Ca(key="old", starts=timedelta(days=-11), ends=timedelta(days=-1))
+ANOTHER = Ca(key="another")
+PLUGGED_IN = Ca(key="plugged-in", subject="O=Istio,CN=Root CA", identifier="sha1", usage=("key_cert_sign", "crl_sign"))
+INTERMEDIATE = Ca(
+    key="intermediate",
+    subject="O=Istio,CN=Intermediate CA,L=cluster1",
+    starts=timedelta(hours=-1),
+    ends=timedelta(days=730),
+    signed_by=PLUGGED_IN,
+)

@@ -1,0 +1,105 @@
+"""What runs in the mesh: three workloads, a pod outside of it, and the rules that make each request a handshake."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+GATEWAY = "istio-ingressgateway"
+HOME = "istio-system"
+OUTSIDE = "plain"
+_NATIVE_SIDECAR = "sidecar.istio.io/nativeSidecar"
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    name: str
+    namespace: str
+    native: bool = True
+
+    @property
+    def deployment(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def host(self) -> str:
+        return f"{self.name}.{self.namespace}.svc.cluster.local"
+
+
+WORKLOADS = (Workload("web", "shop"), Workload("cart", "shop"), Workload("ledger", "bank", native=False))
+
+
+def manifests() -> Iterator[Mapping[str, Any]]:
+    for namespace in dict.fromkeys(workload.namespace for workload in WORKLOADS):
+        yield _object("v1", "Namespace", namespace, labels={"istio-injection": "enabled"})
+    yield _object("v1", "Namespace", OUTSIDE)
+    yield _strict()
+    yield _fresh_handshakes()
+    yield _gateway()
+    for workload in WORKLOADS:
+        yield _object("v1", "ServiceAccount", workload.name, workload.namespace)
+        yield _service(workload)
+        yield _deployment(workload)
+        yield _route(workload)
+    yield _deployment(Workload("stranger", OUTSIDE), account="default")
+
+
+def _object(version: str, kind: str, name: str, namespace: str = "", **more: Any) -> dict[str, Any]:
+    labels = {"labels": more.pop("labels")} if "labels" in more else {}
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {}), **labels}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, **more}
+
+
+def _strict() -> Mapping[str, Any]:
+    return _object("security.istio.io/v1", "PeerAuthentication", "default", HOME, spec={"mtls": {"mode": "STRICT"}})
+
+
+def _fresh_handshakes() -> Mapping[str, Any]:
+    """One request per connection: an old connection would hide a broken root."""
+    policy = {"tls": {"mode": "ISTIO_MUTUAL"}, "connectionPool": {"http": {"maxRequestsPerConnection": 1}}}
+    spec = {"host": "*.svc.cluster.local", "exportTo": ["*"], "trafficPolicy": policy}
+    return _object("networking.istio.io/v1", "DestinationRule", "fresh-handshake", HOME, spec=spec)
+
+
+def _gateway() -> Mapping[str, Any]:
+    server = {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}
+    spec = {"selector": {"istio": "ingressgateway"}, "servers": [server]}
+    return _object("networking.istio.io/v1", "Gateway", "front", HOME, spec=spec)
+
+
+def _route(workload: Workload) -> Mapping[str, Any]:
+    """From the gateway to a workload, by its name as Host."""
+    spec = {
+        "hosts": [f"{workload.name}.example"],
+        "gateways": [f"{HOME}/front"],
+        "http": [{"route": [{"destination": {"host": workload.host}}]}],
+    }
+    return _object("networking.istio.io/v1", "VirtualService", workload.name, workload.namespace, spec=spec)
+
+
+def _service(workload: Workload) -> Mapping[str, Any]:
+    ports = [{"name": "http", "port": 80, "targetPort": 8080}]
+    spec = {"selector": {"app": workload.name}, "ports": ports}
+    return _object("v1", "Service", workload.name, workload.namespace, spec=spec)
+
+
+def _deployment(workload: Workload, account: str = "") -> Mapping[str, Any]:
+    labels = {"app": workload.name}
+    container = {
+        "name": "app",
+        "image": "local/app:1",
+        "imagePullPolicy": "Never",
+        "ports": [{"containerPort": 8080}],
+    }
+    pod = {
+        "serviceAccountName": account or workload.name,
+        "terminationGracePeriodSeconds": 1,
+        "containers": [container],
+    }
+    annotations = {_NATIVE_SIDECAR: "true" if workload.native else "false"}
+    template = {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    return _object("apps/v1", "Deployment", workload.name, workload.namespace, spec=spec)
