@@ -21,6 +21,9 @@ SHOWN = (
     "kubectl istio-root expiry",
     "kubectl istio-root expiry -o wide -n shop",
     "kubectl istio-root expiry -o name",
+    "kubectl istio-proxyver",
+    "kubectl istio-certverify",
+    "kubectl istio-certverify --live deploy/web -o wide",
 )
 
 

@@ -1,94 +1,137 @@
-"""Makes the single-file plugins for the machine it runs on, the archives that people download, and their checksums.
+"""Makes the single-file plugins for the machine it runs on, the archives that people download, and what goes with them.
 
 The same inputs give the same bits, wherever the clone lies.
+
+  build/release                       the plugins of this tree, as it is, into dist
+  build/release VERSION               a release: of a clean tree, and with krew's manifests in krew/plugins
+  build/release manifests VERSION     the manifests alone, for archives of several machines in one folder
+  build/release index DIR             a git repository for `kubectl krew index add`, from krew/
 """
 
+from __future__ import annotations
+
 import argparse
-import gzip
-import hashlib
-import io
-import os
-import platform
-import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from meshtrust import __version__
+from archives import archives_in, pack, write_checksums
+from bill import write_bill
+from bundled import Unlicensed, components, notices
+from clone import NOWHERE, ROOT, homepage, refusal, source_version
+from freezing import freeze, glibc, what_lacks
+from index import make_index
 
-ROOT = Path(__file__).resolve().parent.parent
-SYSTEMS = {"Linux": "linux", "Darwin": "darwin", "Windows": "windows"}
-MACHINES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
-MODIFIED = 315532800  # 1980: every file in an archive is as old as a zip file can say
+import manifests
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LACKING, REFUSED = 3, 1
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="build/release", description=__doc__)
-    parser.add_argument("--output", type=Path, default=ROOT / "dist", metavar="DIR", help="default: dist")
-    output = parser.parse_args().output.absolute()
-    if lacking := what_lacks():
-        sys.stderr.write(f"build/release: {lacking}\n")
-        return 3
-    output.mkdir(parents=True, exist_ok=True)
-    failed = freeze(output)
-    if failed:
-        return failed
-    archives = [pack(output / f"kubectl-{main.parent.name}") for main in sorted(ROOT.glob("plugins/*/__main__.py"))]
-    sums = [f"{hashlib.sha256(archive.read_bytes()).hexdigest()}  {archive.name}\n" for archive in archives]
-    (output / "checksums.txt").write_text("".join(sums))
-    for archive in archives:
+def main(arguments: Sequence[str]) -> int:
+    if arguments[:1] == ["index"]:
+        parser = _parser("build/release index")
+        parser.add_argument("folder", type=Path, metavar="DIR")
+        return _say(make_index(parser.parse_args(arguments[1:]).folder.absolute()), REFUSED)
+    if arguments[:1] == ["manifests"]:
+        parser = _parser("build/release manifests")
+        parser.add_argument("version", metavar="VERSION")
+        _add_places(parser)
+        return render(parser.parse_args(arguments[1:]))
+    parser = _parser("build/release")
+    parser.add_argument("version", nargs="?", metavar="VERSION", help="what is released, as 1.2.3; default: nothing is")
+    parser.add_argument("--max-glibc", type=_version, metavar="X.Y", help="fail where a newer GLIBC would be needed")
+    _add_places(parser)
+    return release(parser.parse_args(arguments))
+
+
+def release(options: argparse.Namespace) -> int:
+    if options.version and (why := refusal(options.version, manifests.rendered_paths())):
+        return _say(why, REFUSED)
+    if why := what_lacks():
+        return _say(why, LACKING)
+    options.output.mkdir(parents=True, exist_ok=True)
+    version = options.version or source_version()
+    try:
+        made = _make(options.output, version)
+    except subprocess.CalledProcessError as error:
+        sys.stderr.buffer.write(error.stdout)
+        return _say("PyInstaller failed", REFUSED)
+    except Unlicensed as error:
+        return _say(str(error), REFUSED)
+    needed = glibc(made)
+    if needed:
+        print(f"the plugins need GLIBC {_dotted(needed)} or newer")
+    if options.max_glibc and needed and needed > options.max_glibc:
+        return _say(f"that is newer than {_dotted(options.max_glibc)}: build on an older system", REFUSED)
+    return render(options) if options.version else 0
+
+
+def _make(output: Path, version: str) -> list[Path]:
+    """Make the plugins, their archives, bills and checksums; gives the plugins."""
+    made = freeze(output)
+    files: list[Path] = []
+    for frozen in made:
+        bundled = components(frozen.sources)
+        papers = {"LICENSE": (ROOT / "LICENSE").read_bytes(), "NOTICES.txt": notices(bundled).encode()}
+        archive = pack(frozen.file, version, papers)
+        files += [archive, write_bill(archive, frozen.file, version, bundled)]
         print(f"{archive}  {archive.stat().st_size / 1e6:.1f} MB")
+    write_checksums(output, files)
+    return [frozen.file for frozen in made]
+
+
+def render(options: argparse.Namespace) -> int:
+    """Write the manifests and the checksums of all archives of a version that lie in a folder."""
+    found = archives_in(options.output, options.version) if options.output.is_dir() else []
+    if not found:
+        return _say(f"no archive of version {options.version} is in {options.output}", REFUSED)
+    page = homepage()
+    base_url = options.base_url or f"{page}/releases/download/v{options.version}"
+    if NOWHERE in (base_url, page) and not options.base_url:
+        sys.stderr.write(f"build/release: origin is no page: the manifests point to {base_url} (--base-url)\n")
+    bills = options.output.glob(f"kubectl-*_v{options.version}_*.cdx.json")
+    write_checksums(options.output, [*(archive.file for archive in found), *bills])
+    for manifest in manifests.render(options.output, options.version, base_url, page):
+        print(manifest)
     return 0
 
 
-def what_lacks() -> str:
-    """One line that says what PyInstaller would stumble over, or nothing."""
-    if sys.platform == "linux":
-        tools = [tool for tool in ("ldd", "objcopy", "objdump", "strip") if not shutil.which(tool)]
-        if tools:
-            return f"no {', '.join(tools)} here (Debian, Ubuntu: apt install binutils)"
-    # Its import starts ldd, and it has no types.
-    from PyInstaller.depend.bindepend import get_python_library_path  # type: ignore[import-untyped]  # noqa: PLC0415
-
-    try:
-        get_python_library_path()
-    except SystemExit:
-        return f"{sys.base_prefix} has no shared libpython (Debian, Ubuntu: apt install libpython3-dev)"
-    return ""
+def _parser(program: str) -> argparse.ArgumentParser:
+    form = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(prog=program, description=__doc__, formatter_class=form)
 
 
-def freeze(output: Path) -> int:
-    work = output / ".work"
-    command = [sys.executable, "-m", "PyInstaller", "--noconfirm", "--clean", "--log-level=WARN"]
-    command += [f"--distpath={output}", f"--workpath={work}", str(ROOT / "build/plugins.spec")]
-    settings = {
-        "PYTHONHASHSEED": "0",  # what makes two builds equal
-        "PYINSTALLER_CONFIG_DIR": str(work / "cache"),
-        "PYINSTALLER_ZLIB_COMPRESSION_LEVEL": "0",
-    }
-    done = subprocess.run(
-        command, env=os.environ | settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", type=_folder, default=ROOT / "dist", metavar="DIR", help="default: dist")
+    parser.add_argument(
+        "--base-url", default="", metavar="URL", help="where the archives will lie; default: the page of the release"
     )
-    if done.returncode:
-        sys.stderr.buffer.write(done.stdout)
-    return done.returncode
 
 
-def pack(binary: Path) -> Path:
-    """Put the plugin and the licence into an archive, named as krew names systems and machines."""
-    here = f"{SYSTEMS[platform.system()]}_{MACHINES[platform.machine()]}"
-    archive = binary.with_name(f"{binary.name}_v{__version__}_{here}.tar.gz")
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for file, mode in ((ROOT / "LICENSE", 0o644), (binary, 0o755)):
-            entry = tarfile.TarInfo(file.name)
-            entry.size, entry.mode, entry.mtime = file.stat().st_size, mode, MODIFIED
-            with file.open("rb") as opened:
-                tar.addfile(entry, opened)
-    archive.write_bytes(gzip.compress(content.getvalue(), mtime=0))
-    return archive
+def _folder(text: str) -> Path:
+    return Path(text).absolute()
+
+
+def _version(text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    return int(major), int(minor)
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))
+
+
+def _say(why: str, code: int) -> int:
+    """Say a line and give the code, where there is something to say."""
+    if not why:
+        return 0
+    sys.stderr.write(f"build/release: {why}\n")
+    return code
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -164,6 +164,28 @@ CASES: Mapping[str, Case] = {
     "revision-without-control-plane": warning(
         istiod(proxies=(Proxy("ledger", "bank", revision="gone"),)), "control-plane-there"
     ),
+    "revision-that-may-be-a-tag": Case(
+        istiod(
+            edits=(
+                Edit(
+                    kind="Pod",
+                    namespace="edge",
+                    name="gate",
+                    patch={
+                        "metadata": {"labels": {"istio": "gate", "istio.io/rev": "prod"}},
+                        "spec": {
+                            "containers": [
+                                {"name": "istio-proxy", "image": "istio/proxyv2:1.29.2", "args": ["proxy", "router"]}
+                            ]
+                        },
+                        "status": {"phase": "Running"},
+                    },
+                ),
+            )
+        ),
+        "unknown",
+        {"control-plane-there": "unknown"},
+    ),
     "control-plane-being-upgraded": warning(
         istiod(
             proxies=(Proxy("ledger", "bank", version="1.30.0"), Proxy("web", "shop", version="1.28.1")),

@@ -11,47 +11,37 @@ import subprocess
 import sys
 import tarfile
 from dataclasses import replace
-from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+import proxy_meshes
+import test_proxyver_verdicts
 from judging import live, recorded
 from meshes import CASES, NOW, ROOT, istiod
 from meshtrust import __version__
 from meshtrust.render import Output, render
+from releasing import built
+from proxy_meshes import CASES as PROXY_CASES
 from sandbox import Authority
 from sandbox.faults import Silence
 from sandbox.server import serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from meshtrust.report import Report
     from sandbox.server import Server
 
-CLONE = Path(__file__).resolve().parent.parent
 NAME = "kubectl-istio_root"
-INPUTS = ("build/*", "plugins/**/*.py", "LICENSE")
 
 
 @pytest.fixture(scope="session")
 def dist(pytestconfig: pytest.Config) -> Path:
-    """What `build/release` makes; pytest's cache keeps it for as long as nothing changes that goes into it."""
-    folder = pytestconfig.cache.mkdir("dist")
-    inputs = [path for pattern in INPUTS for path in sorted(CLONE.glob(pattern)) if path.is_file()]
-    made_from = hashlib.sha256(b"\0".join(path.read_bytes() for path in inputs) + sys.version.encode()).hexdigest()
-    stamp = folder / "made-from"
-    if not stamp.exists() or stamp.read_text() != made_from:
-        command = [sys.executable, str(CLONE / "build/release.py"), "--output", str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode == 3:  # this machine lacks something
-            pytest.skip(f"THE BINARY IS NOT TESTED: {done.stderr.strip()}")
-        assert done.returncode == 0, done.stderr
-        stamp.write_text(made_from)
-    return folder
+    return built(pytestconfig.cache)
 
 
 class Binary:
@@ -202,23 +192,24 @@ class TestItIsAGoodChild:
 
 
 class TestTheArchive:
-    def test_holds_the_plugin_and_the_licence(self, dist: Path) -> None:
+    def test_holds_the_plugin_its_licence_and_those_of_others(self, dist: Path) -> None:
         (archive,) = dist.glob(f"{NAME}_v{__version__}_*.tar.gz")
         with tarfile.open(archive) as opened:
             entries = {entry.name: (entry.isreg(), oct(entry.mode)) for entry in opened}
             content = opened.extractfile(NAME)
             assert content is not None
             assert content.read() == (dist / NAME).read_bytes()
-        assert entries == {"LICENSE": (True, "0o644"), NAME: (True, "0o755")}
+        assert entries == {"LICENSE": (True, "0o644"), "NOTICES.txt": (True, "0o644"), NAME: (True, "0o755")}
 
     def test_has_the_checksum_that_is_published(self, dist: Path) -> None:
-        archives = sorted(dist.glob(f"kubectl-istio_*_v{__version__}_*.tar.gz"))
-        sums = [f"{hashlib.sha256(archive.read_bytes()).hexdigest()}  {archive.name}\n" for archive in archives]
-        assert (dist / "checksums.txt").read_text() == "".join(sums)
+        sums = (dist / "checksums.txt").read_text().splitlines()
+        files = [dist / line.partition("  ")[2] for line in sums]
+        assert sums == [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}" for file in files]
+        assert set(files) == {*dist.glob("*.tar.gz"), *dist.glob("*.cdx.json")}
 
     def test_is_small_enough_to_be_fetched(self, dist: Path) -> None:
         sizes = {archive.name: archive.stat().st_size for archive in dist.glob("*.tar.gz")}
-        assert max(sizes.values()) <= 12 * 2**20, sizes
+        assert max(sizes.values()) <= 12_000_000, sizes
 
 
 class TestItAgreesWithTheSource:
@@ -240,6 +231,43 @@ class TestItAgreesWithTheSource:
         )
         assert found.stderr == ""
         assert verdict(json.loads(found.stdout)) == wanted
+
+
+class TestProxyver:
+    @pytest.fixture
+    def binary(self, dist: Path, tmp_path: Path) -> Binary:
+        made = Binary(dist / "kubectl-istio_proxyver", tmp_path)
+        made.environment["PATH"] = os.pathsep.join((str(dist), os.environ["PATH"], f"{sys.prefix}/bin"))
+        return made
+
+    def test_it_starts_and_is_a_command_of_kubectl(self, binary: Binary) -> None:
+        done = binary("--version", environment={"PATH": "/usr/bin:/bin"})
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"istio-proxyver {__version__}\n", "")
+        done = binary("istio-proxyver", "--help", command=("kubectl",))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "Usage: kubectl istio-proxyver" in done.stdout
+        assert binary.leaves_nothing()
+
+    def test_it_names_a_proxy_that_will_miss_a_new_root_with_its_restart_command(self, binary: Binary) -> None:
+        with serve(PROXY_CASES["one-1.1.5"].mesh) as server:
+            done = binary("istio-proxyver", command=("kubectl",), environment=binary.environment | server.environment)
+        assert (done.returncode, done.stderr) == (2, "")
+        assert "kubectl -n bank rollout restart deployment/ledger" in done.stdout
+
+    @pytest.mark.parametrize("name", PROXY_CASES)
+    def test_it_agrees_with_the_source(self, binary: Binary, name: str) -> None:
+        mesh = PROXY_CASES[name].mesh
+        recording = str(proxy_meshes.dump(mesh, binary.folder / "mesh.json"))
+        done = binary("-f", recording, "-o", "json", "--at", NOW.isoformat())
+        assert done.stderr == ""
+        assert verdict(json.loads(done.stdout)) == expected(test_proxyver_verdicts.recorded(mesh, binary.folder))
+
+    def test_it_asks_the_proxies_that_their_images_do_not_tell(self, binary: Binary) -> None:
+        with serve(PROXY_CASES["told-by-the-proxy"].mesh) as server:
+            done = binary("-o", "json", environment=binary.environment | server.environment)
+        assert (done.returncode, done.stderr) == (0, "")
+        sources = {row["source"] for row in json.loads(done.stdout)["rows"]}
+        assert sources == {"image tag", "proxy"}
 
 
 def expected(report: Report) -> Mapping[str, Any]:

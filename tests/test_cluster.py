@@ -69,9 +69,10 @@ def test_a_cluster_is_a_source_that_is_live(cluster: Cluster) -> None:
     assert all(source.holds(kind) for kind in KINDS)
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", sorted(name for name, kind in KINDS.items() if not kind.of))
 def test_every_kind_is_read_whole(server: Server, cluster: Cluster, kind: str) -> None:
-    there = [body["metadata"] for body in server.objects(kind)] if kind != "ClusterTrustBundle" else []
+    served = kind not in {"ClusterTrustBundle", "WorkloadEntry"}  # a server without them gives none
+    there = [body["metadata"] for body in server.objects(kind)] if served else []
     assert refs(cluster, kind) == [str(Ref(kind, meta.get("namespace", ""), meta["name"])) for meta in there]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ def hours(number: float) -> timedelta:
 UTF8 = replace(ROOT, string_type="utf8")
 SHA1 = replace(ROOT, identifier="sha1")
 OLD_CITADEL_ROOT = replace(CITADEL_ROOT, starts=days(-366), ends=days(3000))
+NO_CERTIFICATE = b64encode(b"-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n").decode()
 OVERDUE = Leaf(issued=hours(-13), ends=hours(11))
 EVERYTHING = (
     Proxy("ledger", "bank"),
@@ -188,6 +190,39 @@ CASES: Mapping[str, Case] = {
     "orphaned-webhooks": warning(
         istiod(control_planes=(ControlPlane(), ControlPlane(revision="gone", replicas=0, ca_bundle=(STRANGE,)))),
         "webhooks-agree",
+    ),
+    "broken-webhooks": critical(
+        istiod(
+            edits=(
+                Edit(
+                    kind="MutatingWebhookConfiguration",
+                    name="istio-sidecar-injector",
+                    patch={
+                        "webhooks": [
+                            {
+                                "name": "rev.namespace.sidecar-injector.istio.io",
+                                "clientConfig": {
+                                    "service": {"name": "istiod", "namespace": "istio-system"},
+                                    "caBundle": NO_CERTIFICATE,
+                                },
+                            },
+                            {
+                                "name": "rev.object.sidecar-injector.istio.io",
+                                "clientConfig": {"url": "https://inject.example/inject", "caBundle": "bm8="},
+                            },
+                        ]
+                    },
+                ),
+            )
+        ),
+        "certificates-read",
+    ),
+    "external-ca-with-two-roots": Case(
+        istiod(
+            ca=Authority(secret="", root=CORPORATE, more_roots=(STRANGE,)),
+            control_planes=(ControlPlane(env={"EXTERNAL_CA": "ISTIOD_RA_KUBERNETES_API"}),),
+            proxies=(Proxy("web", "shop", leaf=Leaf(signed_by=STRANGE)), Proxy("ledger", "bank")),
+        )
     ),
     "serving-certificate": Case(istiod(istiod_tls=Leaf(issued=days(-1), ends=days(89), identity="dns:istiod"))),
     "serving-certificate-of-another-ca": critical(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from queue import Empty, Queue
+from contextlib import suppress
+from queue import Empty, Full, Queue
 from threading import Condition, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from meshtrust.source import Source
 
 _SUSPECT = 2  # proxies asked at a time on a node where none has answered and one was asked in vain
+_GRACE = 0.5  # seconds for those that are about to be done when time is up
 _TICK = 0.1  # seconds between two looks at the deadline
 
 Answer = tuple[Memory, ...] | ToolError
@@ -41,9 +43,10 @@ class Asking:
     def answers(self, deadline: float | None) -> Iterator[tuple[Proxy, Answer]]:
         """Each proxy with what it holds, or why it was not seen, as they come; not those left when time is up."""
         left = sum(len(proxies) for proxies in self._waiting.values())
-        for _ in range(min(self._concurrency, left)):
-            # They end with the process: one that hangs in a connection must not hold up the report.
-            Thread(target=self._work, name="asking", daemon=True).start()
+        # They end with the process: one that hangs in a connection must not hold up the report.
+        threads = [Thread(target=self._work, name="asking", daemon=True) for _ in range(min(self._concurrency, left))]
+        for thread in threads:
+            thread.start()
         try:
             while left and (deadline is None or monotonic() < deadline):
                 try:
@@ -56,6 +59,9 @@ class Asking:
             with self._changed:
                 self._stopped = True
                 self._changed.notify_all()
+            grace = monotonic() + _GRACE
+            for thread in threads:
+                thread.join(max(grace - monotonic(), 0))
 
     def _work(self) -> None:
         while (proxy := self._take()) is not None:
@@ -65,7 +71,10 @@ class Asking:
             except Exception as error:  # noqa: BLE001 - a thread that dies would leave its proxy out of the report
                 answer = Unreachable(f"{type(error).__name__}: a defect of this program")
             self._done(proxy, answer)
-            self._answers.put((proxy, answer))
+            while not self._stopped:
+                with suppress(Full):
+                    self._answers.put((proxy, answer), timeout=_TICK)
+                    break
 
     def _ask(self, proxy: Proxy) -> Answer:
         try:

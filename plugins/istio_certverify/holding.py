@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from meshtrust.certificates import Certificate, Peer, chain, refusal
-from meshtrust.checks import home_copies, roots_now
+from meshtrust.checks import home_copies, roots_now, signing_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,18 +80,23 @@ class Reference:
     """What the holders of one mesh are held against.
 
     roots: those that sign now, usually one; bundle: every root that the mesh is told to trust
+    signing: what a leaf must verify against: the roots that sign now, or any of the bundle where nobody knows which it
+        is (an external CA, one that was not seen or is not loaded)
     """
 
     mesh: Mesh
     roots: tuple[Certificate, ...]
     bundle: tuple[Certificate, ...]
+    signing: tuple[Certificate, ...]
 
     @classmethod
     def of(cls, mesh: Mesh) -> Reference:
         roots = roots_now(mesh)
         published = [certificate for copy in home_copies(mesh) for certificate in copy.certificates]
         stored = [certificate for authority in mesh.authorities for certificate in authority.bundle]
-        return cls(mesh, roots, tuple(dict.fromkeys((*roots, *stored, *published))))
+        bundle = tuple(dict.fromkeys((*roots, *stored, *published)))
+        known = {signing_root(authority) for authority in mesh.authorities}
+        return cls(mesh, roots, bundle, roots if known.issuperset(roots) else bundle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,7 @@ class Case:
         moved = bool(roots) and all(root in holding.roots for root in roots)
         signed, once_signed = holding.vouched, False
         if holding.chain and roots:
-            signed = verifies(holding.chain, roots, holding.peer)
+            signed = verifies(holding.chain, reference.signing, holding.peer)
             once_signed = not signed and verifies(holding.chain, reference.bundle, holding.peer)
         case = cls(holding, roots, moved, signed, once_signed, None)
         waits = not moved or signed is False

@@ -43,8 +43,9 @@ class Register:
 
     @classmethod
     def of(cls, meshes: Iterable[Mesh], tally: Tally) -> Register:
+        told = [root for reference in map(Reference.of, meshes) for root in reference.bundle]
         copies = [root for mesh in meshes for copy in mesh.copies for root in copy.certificates]
-        return cls({root.serial: root for root in (*copies, *tally.roots)}, dict(tally.leaves))
+        return cls({root.serial: root for root in (*told, *copies, *tally.roots)}, dict(tally.leaves))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Looking:
         asked: dict[Ref, Proxy] = {}
         for proxy in proxies:
             if why := _unaskable(proxy):
+                self.forget(proxy.ref)
                 self._miss(proxy, why)
             else:
                 asked[proxy.place] = proxy
@@ -82,7 +84,8 @@ class Looking:
         finally:
             self.progress("")
             for proxy in left.values():
-                self._miss(proxy, "not reached before the end")
+                if not self.tally.knows(proxy.ref):  # what was seen of it before still holds
+                    self._miss(proxy, "not reached before the end")
         return (*unseen, *left.values())
 
     def again(
@@ -112,7 +115,7 @@ class Looking:
         known, there = {proxy.place for proxy in proxies}, {proxy.place for proxy in listed}
         again = {proxy.place for proxy in anew}
         for proxy in proxies:
-            if proxy.place not in there or proxy.place in again:
+            if proxy.place not in there:
                 self.forget(proxy.ref)
         self.look([proxy for proxy in listed if proxy.place not in known or proxy.place in again], now, deadline)
         return listed
@@ -127,6 +130,7 @@ class Looking:
             self.pairs.forget(place)
 
     def _judge(self, proxy: Proxy, answer: Answer, now: datetime) -> bool:
+        self.forget(proxy.ref)
         if isinstance(answer, ToolError):
             # What is forbidden everywhere is one thing, wherever the pod is.
             self._miss(proxy, answer.message.replace(f' in namespace "{proxy.ref.namespace}"', ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from meshtrust.certificates import Peer, chain
@@ -21,7 +22,9 @@ from meshtrust.mesh import Copy, Mesh, Sight
 from meshtrust.objects import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from meshtrust.findings import Finding
 
 
 @check(
@@ -81,6 +84,8 @@ def webhooks_agree(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
 
 def webhook_fault(mesh: Mesh, hook: Copy, terms: Terms) -> tuple[str, Level] | None:
     """The API server is Go; a bundle of the user's own that vouches for an `istiod-tls` of the user's is fine."""
+    if not hook.certificates and any(broken.ref == hook.ref for broken in mesh.broken):
+        return None  # `certificates-read` says what is in it
     if not hook.certificates:
         return "its caBundle holds no certificate", Level.CRITICAL
     faults = [fault for root in roots_now(mesh) if (fault := lacks(hook.certificates, root, terms.now, Peer.OCTETS))]
@@ -105,6 +110,27 @@ def serving_trusted(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
             yield Problem(anchor.ref, fault)
         if published and not chain(anchor.certificate, links, published, Peer.OCTETS):
             yield Problem(anchor.ref, "it does not verify against the root that proxies are handed")
+
+
+def named_once(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The same with each object once, under the worst that is said of it, with all that is wrong with it."""
+    everything = tuple(findings)
+    said: dict[Ref, list[tuple[Level, str]]] = {}
+    for finding in everything:
+        for problem in finding.problems:
+            said.setdefault(problem.place, []).append((finding.level_of(problem), problem.detail))
+    named: set[Ref] = set()
+    found = []
+    for finding in everything:
+        kept = []
+        for problem in finding.problems:
+            level, place = finding.level_of(problem), problem.place
+            if place not in named and level == max(worst for worst, _ in said[place]):
+                named.add(place)
+                kept.append(replace(problem, detail="; ".join(dict.fromkeys(detail for _, detail in said[place]))))
+        levels = [finding.level_of(problem) for problem in kept] + ([Level.UNKNOWN] if finding.unseen else [])
+        found.append(replace(finding, problems=tuple(kept), level=max(levels, default=Level.OK)))
+    return tuple(found)
 
 
 MESH_CHECKS = (

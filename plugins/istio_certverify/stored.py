@@ -71,7 +71,8 @@ def with_published(look: Look, meshes: tuple[Mesh, ...], scope: Scope) -> tuple[
             not_asked.add(Sight.NAMESPACES)
         if scope.namespace or (recorded and not any(look.source.holds(kind) for kind in WEBHOOK_KINDS)):
             not_asked.add(Sight.WEBHOOKS)
-        found.append(replace(judged, webhooks=webhooks, not_asked=frozenset(not_asked)))
+        broken = (*mesh.broken, *(one for one in look.broken if one.ref in {hook.ref for hook in webhooks}))
+        found.append(replace(judged, webhooks=webhooks, broken=broken, not_asked=frozenset(not_asked)))
     return tuple(found)
 
 

@@ -76,6 +76,9 @@ class Tally:
         self.rows[row.place] = row
         self._places.setdefault(row.place.at(""), []).append(row.place)
 
+    def knows(self, pod: Ref) -> bool:
+        return pod in self._places
+
     def forget(self, pod: Ref) -> tuple[Ref, ...]:
         """Take back all that was said of a pod: it is asked again, or gone."""
         places = tuple(self._places.pop(pod, ()))
@@ -102,7 +105,8 @@ class Tally:
 
     def findings(self, gaps: Iterable[Gap], checks: Iterable[Check]) -> Iterator[Finding]:
         """One for each check that was asked, with what kept it from a verdict."""
-        unseen = tuple(dict.fromkeys((*gaps, *self._gaps.values())))
+        own = sorted(self._gaps.values(), key=lambda gap: gap.ref)  # they came as the proxies answered
+        unseen = tuple(dict.fromkeys((*gaps, *own)))
         for one in checks:
             problems = self._problems[one.id].values()
             missed = tuple(gap for gap in unseen if gap.sight in one.needs)

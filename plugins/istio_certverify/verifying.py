@@ -11,7 +11,7 @@ from istio_certverify.fleet import Targets, of_scope
 from istio_certverify.holding import Half, Reference
 from istio_certverify.live import Looking, Register
 from istio_certverify.pairs import Pairs
-from istio_certverify.published import MESH_CHECKS
+from istio_certverify.published import MESH_CHECKS, named_once
 from istio_certverify.rows import mesh_rows
 from istio_certverify.rules import LIVE_CHECKS, SECRET_CHECKS
 from istio_certverify.saying import say
@@ -133,7 +133,7 @@ class _Verifying:
         on_meshes = examine(everything, self._terms, mesh_checks)
         holding_checks = self._holding_checks(meshes)
         gaps = tuple(gap for mesh in everything for gap in mesh.gaps)
-        findings = (*on_meshes, *self._tally.findings(gaps, holding_checks))
+        findings = (*named_once(on_meshes), *self._tally.findings(gaps, holding_checks))
         rows = (*(mesh_rows(meshes, on_meshes) if self._wish.stored else ()), *self._tally.rows.values())
         return say(
             rows,
@@ -142,8 +142,7 @@ class _Verifying:
             roots=tuple(root for mesh in meshes for root in Reference.of(mesh).roots),
             remarks=(
                 *self._reading.remarks,
-                *dict.fromkeys(r for mesh in meshes for r in mesh.remarks),
-                *self._look.remarks,
+                *dict.fromkeys((*(remark for mesh in meshes for remark in mesh.remarks), *self._look.remarks)),
             ),
             not_asked=(*not_asked(everything, mesh_checks), *self._left_out(mesh_checks, holding_checks)),
             interrupted=interrupted,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from istio_proxyver import cures
 from istio_proxyver.fleet import Fleet, loses_roots, reads_one_root
 from meshtrust.findings import Level, Problem, check
-from meshtrust.mesh import Proxy, ProxyKind, Sight, control_planes_of, names
+from meshtrust.mesh import Proxy, ProxyKind, RevisionFrom, Sight, control_planes_of, names
 from meshtrust.versions import RELOADS_ROOT, WATCHES_FILES
 
 if TYPE_CHECKING:
@@ -131,7 +131,9 @@ def control_plane_there(fleet: Fleet, _demands: Demands) -> Iterator[Problem]:
         if not verdicts[told]:
             revision = f" of revision {one.revision}" if one.revision else ""
             home = f" in {one.home}" if one.home else ""
-            yield Problem(one.place, f"no control plane{revision} is there{home}: nobody renews its certificate")
+            # What a user wrote may be a tag, which is another name of a revision.
+            level = Level.UNKNOWN if one.revision_from is RevisionFrom.LABEL else None
+            yield Problem(one.place, f"no control plane{revision} is there{home}: nobody renews its certificate", level)
 
 
 @check(

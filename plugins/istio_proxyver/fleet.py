@@ -72,7 +72,7 @@ def read_fleet(source: Source, scope: Scope, selector: str) -> Fleet:
     )
 
 
-_OUTSIDE = "no control plane is here: it stands outside this cluster, and no version is held against its"
+_OUTSIDE = "no control plane is seen here: no version is held against its"
 
 
 def _core_of(found: Iterable[Proxy]) -> tuple[Proxy, ...]:

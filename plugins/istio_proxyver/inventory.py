@@ -62,23 +62,21 @@ def report(
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A proxy and what became of it; `ends` is the end of its release's life, as a date or the begin of one."""
+    """A proxy and what became of it.
+
+    version: as it is shown; empty where nobody tells it
+    owner: empty for a pod that nothing makes anew
+    ends: the end of its release's life, as a date or the begin of one
+    """
 
     proxy: Proxy
+    version: str
+    owner: str
     level: Level
     cure: str
     restart: str
     ends: str
     ended: bool
-
-    @property
-    def version(self) -> str:
-        return self.proxy.version.build if self.proxy.version else ""
-
-    @property
-    def owner(self) -> str:
-        """Empty for a pod that nothing makes anew."""
-        return "" if self.proxy.owner == self.proxy.ref else f"{self.proxy.owner.kind}/{self.proxy.owner.name}"
 
 
 def _rows(
@@ -89,13 +87,21 @@ def _rows(
     for one in fleet.proxies:
         level, cure = verdicts.get(one.place, _FINE)
         # Of a workload with several versions, the pods with the newest are as they should be.
-        newest = several.get((one.owner, one.container))
-        halfway = verdicts.get(one.owner, _FINE)[0]
-        if newest and one.version != newest and halfway > level:
+        newest = several.get((one.owner, one.container)) if several else None
+        halfway = verdicts.get(one.owner, _FINE)[0] if newest and one.version != newest else Level.OK
+        if halfway > level:
             level, cure = halfway, cures.renewed(one)
-        ends = "" if one.version is None or one.kind is ProxyKind.AGENTGATEWAY else support.get(one.version.line, "")
-        command = cures.restart(one, cure)
-        yield _Row(one, level, cure, command, ends, ended=bool(ends) and ends < today[: len(ends)])
+        ends = support.get(one.version.line, "") if one.version and one.kind is not ProxyKind.AGENTGATEWAY else ""
+        yield _Row(
+            proxy=one,
+            version=one.version.build if one.version else "",
+            owner="" if one.owner == one.ref else f"{one.owner.kind}/{one.owner.name}",
+            level=level,
+            cure=cure,
+            restart=cures.restart(one, cure),
+            ends=ends,
+            ended=bool(ends) and ends < today[: len(ends)],
+        )
 
 
 _FINE = (Level.OK, "")

@@ -199,6 +199,11 @@ class Bundle:
 @lru_cache(maxsize=512)  # a thousand namespaces hold the same text
 def parse_pem(text: str) -> Bundle:
     """Read every block of a PEM bundle (RFC 7468): good ones are kept, bad ones are named by their place."""
+    return parse_leaf(text)
+
+
+def parse_leaf(text: str) -> Bundle:
+    """The same for what comes only once, so that it is not remembered: the certificate of a workload."""
     blocks = _blocks(text)
     if not blocks:
         return Bundle(broken=("no certificate in it" if text.strip() else "empty",))

@@ -42,7 +42,7 @@ class IstioVersion:
     @property
     def build(self) -> str:
         """`1.19.10-asm.24`, `1.31.0-rc.0`: all but the type of the image."""
-        return f"{self.number}{_IMAGE_TYPE.sub('', self.label)}"
+        return f"{self.number}{_IMAGE_TYPE.sub('', self.label)}" if self.label else self.number
 
     @property
     def line(self) -> tuple[int, int]:

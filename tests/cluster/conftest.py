@@ -36,3 +36,13 @@ def mesh(kubernetes: Ground) -> Mesh:
 @pytest.fixture
 def expiry(mesh: Mesh, tmp_path: Path) -> Plugin:
     return Plugin(mesh.ground, "istio_root", "expiry", tmp_path)
+
+
+@pytest.fixture
+def certverify(mesh: Mesh, tmp_path: Path) -> Plugin:
+    return Plugin(mesh.ground, "istio_certverify", "", tmp_path)
+
+
+@pytest.fixture
+def proxyver(mesh: Mesh, tmp_path: Path) -> Plugin:
+    return Plugin(mesh.ground, "istio_proxyver", "", tmp_path)

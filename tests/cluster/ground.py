@@ -74,6 +74,8 @@ class Ground:
         timeout: float = 180,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside, with kubectl and istioctl on its PATH."""
+        if not Path(f"/proc/{self.pid}").exists():
+            raise GroundError(f"the ground is gone: {(self.folder / 'node.log').read_text()}")
         return subprocess.run(
             self.command(*command, cwd=cwd),
             input=stdin,
@@ -133,7 +135,7 @@ def ground() -> Iterator[Ground]:
     """Start a Kubernetes with nothing on it but the images of Istio; whatever happens, none of it is left."""
     built = programs()
     images = archives(built)
-    with tempfile.TemporaryDirectory(prefix="ground-") as place, _hollows():
+    with tempfile.TemporaryDirectory(prefix="ground-") as place:
         folder = Path(place)
         write_pki(folder)
         write_settings(folder)
@@ -225,22 +227,6 @@ def _program(pid: int) -> str:
         return Path(f"/proc/{pid}/exe").readlink().name
     except OSError:
         return ""
-
-
-@contextmanager
-def _hollows() -> Iterator[None]:
-    """Mount points must be there before something can be mounted on them; those that were not are gone again."""
-    made = []
-    for place in map(Path, node.HOLLOWS):
-        missing = [folder for folder in (place, *place.parents) if not folder.exists()]
-        for folder in reversed(missing):
-            folder.mkdir()
-            made.append(folder)
-    try:
-        yield
-    finally:
-        for folder in reversed(made):
-            folder.rmdir()
 
 
 def _remove(cgroup: Path) -> None:

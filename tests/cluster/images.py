@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cluster.programs import Programs
 
 _BUSYBOX = "/bin/busybox"
-_APPLETS = ("sh", "sleep", "wget", "httpd", "cat", "ls", "mkdir", "nc", "id", "ps", "env", "date", "echo")
+_APPLETS = ("sh", "sleep", "wget", "httpd", "cat", "ls", "mkdir", "nc", "id", "ps", "env", "date", "echo", "timeout")
 _XTABLES = "/usr/sbin/xtables-nft-multi"
 _XTABLES_FOLDER = Path("/usr/lib/x86_64-linux-gnu/xtables")
 _XTABLES_NAMES = tuple(

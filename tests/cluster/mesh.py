@@ -200,7 +200,7 @@ class Mesh:
 
     def _reaches(self, deployment: str, request: tuple[str, ...]) -> bool:
         namespace, name = deployment.split("/")
-        asking = ("exec", f"deployment/{name}", "-c", "app", "--", "wget", "-qO-", "-T", "5", *request)
+        asking = ("exec", f"deployment/{name}", "-c", "app", "--", "timeout", "10", "wget", "-qO-", *request)
         done = self.ground.run("kubectl", "-n", namespace, *asking)
         if done.stdout.strip() == _HELLO:
             return True

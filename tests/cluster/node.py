@@ -21,8 +21,9 @@ from cluster.settings import ADDRESS, ADMIN_TOKEN, API, SERVICES, servers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Places that containerd, CNI and kubelet write to, whatever they are told: here they are empty and nobody else's.
-HOLLOWS = ("/run", "/var/lib/cni", "/var/lib/kubelet", "/var/log/containers")
+# Places that containerd, CNI and kubelet write to, whatever they are told. Here all of it goes into memory.
+_EMPTY = "/run"
+_COVERED = ("/var/lib", "/var/log")
 # What kubelet sets for the whole machine. Here it writes to copies.
 _TUNABLES = (
     *("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops"),
@@ -33,10 +34,11 @@ READY = "ready"
 
 def main(folder: Path, programs: Programs) -> None:
     os.environ["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    for place in HOLLOWS:
-        _run("mount", "-t", "tmpfs", "ground", place)
-    Path("/run/netns").mkdir()
-    _cover_tunables(Path("/run/tunables"))
+    _run("mount", "-t", "tmpfs", "ground", _EMPTY)
+    Path(_EMPTY, "netns").mkdir()
+    for place in _COVERED:
+        _cover(place, Path(_EMPTY, "covers", place.replace("/", "-")))
+    _cover_tunables(Path(_EMPTY, "tunables"))
     _connect()
     running = {}
     for name, command in servers(programs, folder).items():
@@ -50,6 +52,14 @@ def main(folder: Path, programs: Programs) -> None:
     while (ended := os.wait()[0]) not in running:
         pass
     sys.exit(f"{running[ended]} has ended: {folder}/{running[ended]}.log")
+
+
+def _cover(place: str, cover: Path) -> None:
+    """Lay a folder over another one that takes everything that is written."""
+    upper, work = cover / "upper", cover / "work"
+    upper.mkdir(parents=True)
+    work.mkdir()
+    _run("mount", "-t", "overlay", "-o", f"lowerdir={place},upperdir={upper},workdir={work}", "ground", place)
 
 
 def _cover_tunables(copies: Path) -> None:

@@ -41,6 +41,12 @@ class Answer:
         }
 
     @property
+    def signing(self) -> Mapping[str, Any]:
+        """The row of what signs."""
+        rows: list[Mapping[str, Any]] = [row for row in self.report["rows"] if row["role"] == "signs"]
+        return rows[0]
+
+    @property
     def unseen(self) -> str:
         return "\n".join(sorted({gap["why"] for finding in self.report["findings"] for gap in finding["unseen"]}))
 

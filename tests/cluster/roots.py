@@ -13,7 +13,6 @@ EXTENDED = replace(ROOT, starts=timedelta(hours=-1), ends=timedelta(days=3650))
 # As an istiod of 1.29 or newer renews it.
 RENEWED = replace(EXTENDED, identifier="sha256")
 EXPIRED = Ca(key="old", starts=timedelta(days=-11), ends=timedelta(days=-1))
-ANOTHER = Ca(key="another")
 PLUGGED_IN = Ca(key="plugged-in", subject="O=Istio,CN=Root CA", identifier="sha1", usage=("key_cert_sign", "crl_sign"))
 INTERMEDIATE = Ca(
     key="intermediate",

@@ -94,11 +94,11 @@ def test_the_agent_answers_the_same_where_forwarding_is_forbidden(mesh: Mesh, po
 
 
 @pytest.mark.parametrize(("granted", "missing"), [((), "get"), (("get",), "create")])
-def test_both_missing_rights_are_named_as_the_server_names_them(
+def test_both_missing_rights_are_named_by_the_verb_that_is_wanted(
     mesh: Mesh, ledger: tuple[str, str], granted: tuple[str, ...], missing: str
 ) -> None:
     _grant(mesh, exec=granted, portforward=granted)
-    rights = f'cannot {missing} pods/portforward in namespace "bank", and neither {missing} pods/exec'
+    rights = f'cannot {missing} pods/portforward in namespace "bank", nor {missing} pods/exec'
     assert _ask(mesh, ledger, "certs", user=USER).refusal.endswith(rights)
 
 

@@ -93,7 +93,7 @@ def _neither(forward: NotAllowed, execute: NotAllowed) -> NotAllowed:
         re.fullmatch(r'(.*cannot )(\w+ \S+)( in namespace "\S*")', error.message) for error in (forward, execute)
     )
     if one and other and one[1] == other[1] and one[3] == other[3]:
-        return NotAllowed(f"{forward.message}, and neither {other[2]}", forward.hint)
+        return NotAllowed(f"{forward.message}, nor {other[2]}", forward.hint)
     return NotAllowed(f"{forward.message}; {execute.message}", forward.hint)
 
 

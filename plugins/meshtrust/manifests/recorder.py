@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from meshtrust.errors import NotAllowed, ToolError, Unseen
-from meshtrust.manifests import answers, refusals
+from meshtrust.manifests import answers, questions, refusals
 from meshtrust.manifests.cutting import without_key, without_keys
 from meshtrust.manifests.keys import carries_key
 from meshtrust.objects import KINDS, KubeObject, Ref, Unread
@@ -72,7 +72,7 @@ class Recorder:
                     self._unread[found.ref] = found
                 yield found
         except Unseen as refused:
-            self._refusals[refusals.spelled(kind, namespace, name, labels, selector)] = refused
+            self._refusals[questions.spelled(kind, namespace, name, labels, selector)] = refused
             raise
 
     def holds(self, kind: str) -> bool:
@@ -80,7 +80,7 @@ class Recorder:
 
     def proxy_admin(self, pod: Ref, path: str, *, port: int, container: str) -> bytes:
         page = path.partition("?")[0]
-        asked = refusals.spelled_page(pod, page)
+        asked = questions.spelled_page(pod, page)
         try:
             answer = self._source.proxy_admin(pod, path, port=port, container=container)
         except Unseen as refused:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshtrust.errors import Unreachable, UsageError
 from meshtrust.manifests.answers import Page
-from meshtrust.manifests.refusals import spelled, spelled_page
+from meshtrust.manifests.questions import spelled, spelled_page
 from meshtrust.objects import KINDS, KubeObject, Ref
 from meshtrust.selectors import parse_selector
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from meshtrust.manifests.answers import Answers
-    from meshtrust.manifests.refusals import Refusals
+    from meshtrust.manifests.questions import Refusals
     from meshtrust.objects import Unread
     from meshtrust.selectors import Selector
 

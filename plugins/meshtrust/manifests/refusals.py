@@ -12,22 +12,22 @@ unread:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from meshtrust.errors import NotAllowed, Unreachable, Unseen
+from meshtrust.errors import NotAllowed, Unreachable
 from meshtrust.objects import Ref, Unread
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from meshtrust.errors import Unseen
     from meshtrust.manifests.kinds import Part
 
 KIND = "Unanswered"
 API_VERSION = "meshtrust/v1"
 TAKEN_AT, ASKED = "meshtrust/taken-at", "meshtrust/asked"  # annotations of the List that is a recording
-
-Refusals = Mapping[str, Unseen]
 
 
 class Question(msgspec.Struct):
@@ -59,17 +59,6 @@ class _Annotated(msgspec.Struct):
 
 class _List(msgspec.Struct):
     metadata: _Annotated = msgspec.field(default_factory=_Annotated)
-
-
-def spelled(kind: str, namespace: str, name: str, labels: Mapping[str, str] | None, selector: str) -> str:
-    """A question to a source, in one line."""
-    terms = [*(f"{key}={value}" for key, value in (labels or {}).items()), *([selector] if selector else [])]
-    words = [kind, f"-n {namespace}" if namespace else "", name, f"-l {','.join(terms)}" if terms else ""]
-    return " ".join(word for word in words if word)
-
-
-def spelled_page(pod: Ref, page: str) -> str:
-    return f"{pod.kind} -n {pod.namespace} {pod.name} {page}"
 
 
 def unanswered_in(part: Part) -> Unanswered | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from meshtrust.certificates import Bundle, Certificate, parse_pem
+from meshtrust.certificates import Bundle, Certificate, parse_leaf, parse_pem
 from meshtrust.errors import Unreachable
 from meshtrust.mesh.model import Proxy, ProxyKind
 
@@ -165,7 +165,7 @@ def _bundle_of(held: _Held | None) -> Bundle | None:
 def _chain_of(held: _Held | None) -> Bundle | None:
     chain = held.tls_certificate.certificate_chain if held and held.tls_certificate else None
     text = _text(chain) if chain else ""
-    return parse_pem(text) if text.strip() else None
+    return parse_leaf(text) if text.strip() else None
 
 
 def _text(part: _Inline) -> str:

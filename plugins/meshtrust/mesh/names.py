@@ -59,7 +59,6 @@ SELF_SIGNED_ARGUMENT = "--self-signed-ca"  # of Citadel; false unless given, and
 PROXY_CONTAINER, AGENTGATEWAY = "istio-proxy", "agentgateway"
 PROXY_ARGUMENT = "proxy"  # of pilot-agent and ztunnel, before the role
 GATEWAY_ROLES, WAYPOINT_ROLE, ZTUNNEL = frozenset({"router", "ingress"}), "waypoint", "ztunnel"  # ingress until 0.8
-ZTUNNEL_LABELS = ("app", "app.kubernetes.io/name")
 GATEWAY_NAME, GATEWAY_CLASS = "gateway.networking.k8s.io/gateway-name", "gateway.networking.k8s.io/gateway-class-name"
 MANAGED_GATEWAY, WAYPOINT_CLASS = "gateway.istio.io/managed", "istio-waypoint"
 STATUS, TEMPLATES = "sidecar.istio.io/status", "inject.istio.io/templates"

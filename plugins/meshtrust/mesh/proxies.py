@@ -95,10 +95,10 @@ def _proxies_of(pod: KubeObject) -> Iterator[Proxy]:
     core = _control_plane_containers(labels)
     for container in spec.get("containers") or ():
         if kind := _kind(container, pod, core):
-            yield _proxy(pod, container, kind, native=False)
+            yield _proxy(pod, container, kind, native=False, core=bool(core))
     for container in spec.get("initContainers") or ():
         if container.get("restartPolicy") == "Always" and (kind := _kind(container, pod, core)):
-            yield _proxy(pod, container, kind, native=True)
+            yield _proxy(pod, container, kind, native=True, core=bool(core))
 
 
 def _control_plane_containers(labels: Mapping[str, str]) -> frozenset[str]:
@@ -123,7 +123,7 @@ def _kind(container: Container, pod: KubeObject, core: frozenset[str]) -> ProxyK
 
 def _kind_of_proxy(role: str, container: Container, pod: KubeObject) -> ProxyKind:
     labels = pod.labels
-    if role == names.ZTUNNEL or any(labels.get(key) == names.ZTUNNEL for key in names.ZTUNNEL_LABELS):
+    if role == names.ZTUNNEL or names.ZTUNNEL in (labels.get("app"), labels.get("app.kubernetes.io/name")):
         return ProxyKind.ZTUNNEL
     if role == names.WAYPOINT_ROLE or labels.get(names.GATEWAY_CLASS) == names.WAYPOINT_CLASS:
         return ProxyKind.WAYPOINT
@@ -131,7 +131,7 @@ def _kind_of_proxy(role: str, container: Container, pod: KubeObject) -> ProxyKin
         return ProxyKind.AGENTGATEWAY
     if role in names.GATEWAY_ROLES or names.GATEWAY_NAME in labels:
         return ProxyKind.GATEWAY
-    templates = f"{pod.annotations.get(names.TEMPLATES, '')},{labels.get(names.TEMPLATES, '')}"
+    templates = pod.annotations.get(names.TEMPLATES) or labels.get(names.TEMPLATES) or ""
     return ProxyKind.PROXYLESS if names.PROXYLESS_TEMPLATE in templates.split(",") else ProxyKind.SIDECAR
 
 
@@ -140,7 +140,7 @@ def _of_istio(labels: Mapping[str, str]) -> bool:
     return names.MANAGED_GATEWAY in labels or labels.get(names.GATEWAY_CLASS, "").startswith("istio")
 
 
-def _proxy(pod: KubeObject, container: Container, kind: ProxyKind, *, native: bool) -> Proxy:
+def _proxy(pod: KubeObject, container: Container, kind: ProxyKind, *, native: bool, core: bool) -> Proxy:
     spec, status = pod.body.get("spec", {}), pod.body.get("status", {})
     image, arguments = container.get("image", ""), container.get("args") or []
     env = {one["name"]: one.get("value", "") for one in container.get("env") or () if one.get("name") in _READ}
@@ -150,7 +150,6 @@ def _proxy(pod: KubeObject, container: Container, kind: ProxyKind, *, native: bo
     address = next((env[name] for name in names.CA_ADDRESSES if env.get(name)), "")
     home, named = _home(pod.ref.namespace, address, env, options)
     signer, mounted = _outside(spec)
-    part = bool(_control_plane_containers(pod.labels))
     revision, revision_from = _revision(pod, named)
     return Proxy(
         ref=pod.ref,
@@ -169,7 +168,7 @@ def _proxy(pod: KubeObject, container: Container, kind: ProxyKind, *, native: bo
         account=spec.get("serviceAccountName", ""),
         admin_port=_admin_port(pod, env, options),
         node=spec.get("nodeName", ""),
-        home=pod.ref.namespace if part else home,
+        home=pod.ref.namespace if core else home,
         signer=signer or _other_signer(env, address),
         mounted=mounted,
         secures_control_plane=options.get(names.CONTROL_PLANE_AUTH_ARGUMENT) == "MUTUAL_TLS",
@@ -229,14 +228,16 @@ def _revision(pod: KubeObject, named: str) -> tuple[str, RevisionFrom]:
 def _owner(pod: KubeObject) -> Ref:
     """What to restart: of a Deployment's pods that, and not the ReplicaSet between them."""
     owners = pod.body["metadata"].get("ownerReferences") or ()
-    owner = next((one for one in owners if one.get("controller")), next(iter(owners), None))
-    if owner is None or not owner.get("name"):
+    owner = next((one for one in owners if one.get("controller")), owners[0] if owners else {})
+    kind, name, labels = owner.get("kind", ""), owner.get("name", ""), pod.labels
+    if not name:
         return pod.ref
-    kind, name, labels = owner.get("kind", ""), owner["name"], pod.labels
     if kind == "ReplicaSet":
-        for label, above in (("pod-template-hash", "Deployment"), ("rollouts-pod-template-hash", "Rollout")):
-            if (suffix := f"-{labels.get(label, '')}") != "-" and name.endswith(suffix):
-                return Ref(above, pod.ref.namespace, name.removesuffix(suffix))
+        above, _, made_for = name.rpartition("-")
+        if made_for and labels.get("pod-template-hash") == made_for:
+            return Ref("Deployment", pod.ref.namespace, above)
+        if made_for and labels.get("rollouts-pod-template-hash") == made_for:
+            return Ref("Rollout", pod.ref.namespace, above)
     if kind == "ReplicationController" and (config := labels.get("deploymentconfig")):
         return Ref("DeploymentConfig", pod.ref.namespace, config)
     return Ref(kind, pod.ref.namespace, name)

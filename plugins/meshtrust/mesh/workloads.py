@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from base64 import b64decode
 from binascii import Error as NotBase64
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from meshtrust.certificates import Bundle, parse_pem
+from meshtrust.certificates import Bundle, parse_leaf
 from meshtrust.mesh import names
 from meshtrust.mesh.model import Era, Instance, Place, Sight, WorkloadCertificate
 from meshtrust.versions import SERVES_BY_LABEL
@@ -23,15 +24,20 @@ def read_workloads(look: Look, namespace: str) -> Iterator[WorkloadCertificate]:
     """Each of them as it comes: there may be ten thousand, and nobody keeps them."""
     for found in look.objects(Sight.WORKLOADS, "WorkloadSecret", namespace=namespace):
         held: Mapping[str, Any] = found.body.get("data") or {}
-        roots, chain = _bundle(held.get(names.ROOTS)), _bundle(held.get(names.CHAIN))
+        roots, chain = _bundle(held.get(names.ROOTS) or ""), _chain(held.get(names.CHAIN) or "")
         broken = [f"{key}: {why}" for key, part in ((names.ROOTS, roots), (names.CHAIN, chain)) for why in part.broken]
         account = found.annotations.get(names.ACCOUNT_ANNOTATION, "")
         yield WorkloadCertificate(found.ref, account, roots.certificates, chain.certificates, tuple(broken))
 
 
-def _bundle(encoded: str | None) -> Bundle:
+@lru_cache(maxsize=64)  # all of them hold the same few
+def _bundle(encoded: str) -> Bundle:
+    return _chain(encoded)
+
+
+def _chain(encoded: str) -> Bundle:
     try:
-        return parse_pem(b64decode(encoded or "", validate=True).decode(errors="replace"))
+        return parse_leaf(b64decode(encoded, validate=True).decode(errors="replace"))
     except NotBase64:
         return Bundle(broken=("not base64",))
 

@@ -1,0 +1,202 @@
+"""Rights that are missing, requests that fail, proxies that do not answer: unknown, said once, and never fine."""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from meshtrust.errors import ToolError
+from meshtrust.manifests import Recording
+from meshtrust.source import Scope
+from sandbox import Answer, Cut, Namespace, Proxy, Reset
+from sandbox.server import serve
+from verified_meshes import BEHIND, CASES, EVERYTHING, UNSEEN, proxies
+from verifying import levels, live, recorded, verified
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from meshtrust.report import Report
+    from sandbox.server import Server
+
+HEALTHY = proxies()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serve(HEALTHY) as running:
+        yield running
+
+
+def reasons(found: Report) -> dict[str, int]:
+    """How many places stayed unseen, by the reason."""
+    gaps = {gap for finding in found.findings for gap in finding.unseen}
+    return {why: sum(gap.why == why for gap in gaps) for why in {gap.why for gap in gaps}}
+
+
+def test_where_port_forward_and_exec_are_forbidden_every_proxy_is_unknown_with_one_reason(server: Server) -> None:
+    server.access.forbid("*", "pods/portforward")
+    server.access.forbid("*", "pods/exec")
+    found = live(server)
+    assert levels(found) == dict.fromkeys(UNSEEN, "unknown")
+    ((why, number),) = reasons(found).items()
+    assert number == len(EVERYTHING)
+    assert "pods/portforward" in why
+    assert "pods/exec" in why
+
+
+def test_where_port_forward_is_forbidden_exec_tells_of_envoys(server: Server) -> None:
+    server.access.forbid("*", "pods/portforward")
+    found = live(server)
+    unseen = [row["place"] for row in found.rows if row["level"] == "unknown"]
+    assert [place.rpartition("-")[0] for place in unseen] == ["Pod istio-system/ztunnel"]  # it has no agent
+
+
+def test_a_right_that_is_missing_in_one_namespace_costs_its_proxies_only(server: Server) -> None:
+    server.access.forbid("*", "pods/*", namespace="shop")
+    unseen = {row["place"].partition("/")[0] for row in live(server).rows if row["level"] == "unknown"}
+    assert unseen == {"Pod shop"}
+
+
+@pytest.mark.parametrize(
+    ("resource", "checks"),
+    [
+        ("secrets", {"root-known", "ca-loaded", "root-held", "leaf-verifies", "serving-trusted"}),
+        ("configmaps", {"root-known", "ca-loaded", "copies-agree", "copies-complete"}),
+        ("namespaces", {"copies-complete"}),
+        ("mutatingwebhookconfigurations", {"webhooks-agree"}),
+        ("pods", {"root-held", "delivered"}),
+        ("workloadentries", set()),
+    ],
+)
+def test_what_may_not_be_read_is_unknown(server: Server, resource: str, checks: set[str]) -> None:
+    server.access.forbid("*", resource)
+    found = levels(live(server, scope=Scope(istio_namespace="istio-system")))
+    assert checks <= set(found)
+    assert set(found.values()) <= {"unknown"}
+
+
+def test_on_a_mesh_of_istiod_leftovers_that_may_not_be_listed_are_no_gap(server: Server) -> None:
+    server.access.forbid("list", "secrets")
+    assert levels(live(server)) == {}
+
+
+def test_on_a_mesh_of_citadel_secrets_that_may_not_be_listed_are_unknown() -> None:
+    with serve(CASES["healthy-citadel"].mesh) as server:
+        server.access.forbid("list", "secrets")
+        assert levels(live(server, live=False))["leaf-named"] == "unknown"
+
+
+def test_the_public_objects_alone_are_a_reference(server: Server) -> None:
+    server.access.forbid("*", "secrets")
+    found = live(server, scope=Scope(public=True))
+    assert (str(found.status), len(found.rows)) == ("ok", 14)
+
+
+@pytest.mark.parametrize("fault", [Answer(500), Answer(503), Answer(429), Reset(), Cut(), Answer(403), Answer(302)])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "*/pods",
+        "*/configmaps",
+        "*/secrets/*",
+        "*/namespaces",
+        "*webhookconfigurations",
+        "*/serviceaccounts",
+        "*/secrets",
+    ],
+)
+def test_a_fault_on_one_request_never_makes_anything_fine(fault: object, path: str) -> None:
+    with serve(BEHIND) as server:
+        wanted = live(server, live=False)
+        server.faults.add(fault, path=path, times=1)  # type: ignore[arg-type]  # each of them is a fault
+        found: Report | None = None
+        with suppress(ToolError):
+            found = live(server, live=False)
+    if found and not any(finding.unseen for finding in found.findings):
+        assert found.rows == wanted.rows
+    else:
+        assert found is None or str(found.status) in {"unknown", "critical"}
+
+
+def test_a_list_that_was_forgotten_halfway_loses_and_doubles_nothing() -> None:
+    teams = tuple(Namespace(f"team-{number:04}") for number in range(600))
+    with serve(replace(HEALTHY, namespaces=teams)) as server:
+        server.faults.add(Answer(410), path="*/configmaps", query={"continue": "?*"}, times=1)
+        found = live(server, live=False)
+    copies = [row["place"] for row in found.rows if row["holder"] == "ConfigMap"]
+    assert (str(found.status), len(copies), len(set(copies))) == ("ok", 603, 603)
+
+
+def test_a_thousand_namespaces_cost_a_few_requests() -> None:
+    teams = tuple(Namespace(f"team-{number:04}") for number in range(1000))
+    with serve(replace(HEALTHY, namespaces=teams)) as server:
+        live(server, live=False)
+        assert len(server.requests) < 30
+
+
+@pytest.mark.parametrize("answers", ["refuses", "hangs", "cut", "garbage"])
+def test_one_bad_proxy_of_many_costs_itself_only(answers: str) -> None:
+    bad = Proxy("bad", "shop", answers=answers)  # type: ignore[arg-type]  # one of the literals
+    with serve(proxies(bad)) as server:
+        found = live(server, request_timeout=1.0)
+    unseen = [row["place"] for row in found.rows if row["level"] == "unknown"]
+    assert [place.startswith("Pod shop/bad-") for place in unseen] == [True]
+    assert {row["level"] for row in found.rows} == {"ok", "unknown"}
+
+
+@pytest.mark.parametrize("fault", [Answer(503), Answer(302), Reset(), Answer(404), Answer(200, body="{}")])
+def test_a_port_forward_that_fails_costs_its_proxy_only(server: Server, fault: object) -> None:
+    server.faults.add(fault, path="*/pods/vault-*/portforward")  # type: ignore[arg-type]  # each of them is a fault
+    found = live(server)
+    unseen = [row["place"] for row in found.rows if row["level"] == "unknown"]
+    assert [place.startswith("Pod bank/vault-") for place in unseen] == [True]
+
+
+def test_a_dead_node_costs_its_own_pods_only() -> None:
+    dead = tuple(Proxy("dead", "shop", node="node2", answers="hangs") for _ in range(6))
+    with serve(proxies(*dead)) as server:
+        found = live(server, request_timeout=1.0, concurrency=4)
+    assert sum(row["level"] == "unknown" for row in found.rows) == 6
+    assert {row["level"] for row in found.rows if "/dead-" not in row["place"]} == {"ok"}
+
+
+def test_a_pod_that_was_replaced_meanwhile_is_not_missed() -> None:
+    mesh = proxies(Proxy("late", "shop"))
+    namespace, name = next(place for place, proxy in mesh.pods().items() if proxy.name == "late")
+    with serve(mesh) as server:
+
+        def replaced(request: object) -> bool:
+            del request
+            server._api.store.become(HEALTHY.objects())  # noqa: SLF001 - in its own thread, where it is called
+            return True
+
+        server.faults.add(Answer(404), path=f"*/namespaces/{namespace}/pods/{name}/portforward", when=replaced)
+        found = live(server)
+    assert (str(found.status), [row for row in found.rows if "/late-" in row["place"]]) == ("ok", [])
+
+
+def test_what_is_not_reached_before_the_deadline_is_unknown() -> None:
+    slow = tuple(Proxy("slow", "shop", answers="hangs") for _ in range(4))
+    with serve(proxies(*slow)) as server:
+        found = live(server, timeout=2.0)
+    late = [row for row in found.rows if row["level"] == "unknown"]
+    assert ({row["detail"] for row in late}, len(late)) == ({"not reached before the end"}, 4)
+    assert str(found.status) == "unknown"
+
+
+def test_zero_judged_is_unknown(tmp_path: Path) -> None:
+    found = recorded(CASES["no-proxies"].mesh, tmp_path, stored=False)
+    assert (found.checked, str(found.status)) == (0, "unknown")
+
+
+def test_a_recording_without_the_answers_of_proxies_is_unknown_unless_only_what_is_stored_is_asked(
+    tmp_path: Path,
+) -> None:
+    source = Recording.read([str(HEALTHY.dump(tmp_path / "mesh.yaml"))], io.BytesIO())
+    assert (str(verified(source).status), str(verified(source, live=False).status)) == ("unknown", "ok")
