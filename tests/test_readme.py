@@ -4,34 +4,71 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import pytest
 from typer.main import get_command
 
-from istio_root.app import app
+import istio_certverify.app
+import istio_proxyver.app
+import istio_root.app
+from istio_certverify.published import MESH_CHECKS
+from istio_certverify.rules import HOLDING_CHECKS, LIVE_CHECKS, SECRET_CHECKS
+from istio_proxyver.checks import CHECKS
 from istio_root.expiry import EXPIRY_CHECKS
 
+if TYPE_CHECKING:
+    from typer import Typer
+
+    from meshtrust.findings import Check
+
 README = (Path(__file__).parents[1] / "README.md").read_text()
+APPS = {
+    "istio-root": istio_root.app.app,
+    "istio-proxyver": istio_proxyver.app.app,
+    "istio-certverify": istio_certverify.app.app,
+}
+DECLARED: dict[str, set[Check]] = {
+    "istio-root": set(EXPIRY_CHECKS),
+    "istio-proxyver": set(CHECKS),
+    "istio-certverify": {*MESH_CHECKS, *HOLDING_CHECKS, *LIVE_CHECKS, *SECRET_CHECKS},
+}
 
 
-def test_every_check_stands_in_the_manual_and_no_other() -> None:
-    table = README.partition("## Checks")[2].partition("\n## ")[0]
+def section(tool: str) -> str:
+    return README.partition(f"\n## kubectl {tool}\n")[2].partition("\n## ")[0]
+
+
+def options(app: Typer) -> set[str]:
+    root = get_command(app)
+    commands = getattr(root, "commands", {"": root}).values()
+    parameters = [parameter for command in commands for parameter in command.params]
+    shown = [parameter for parameter in parameters if not getattr(parameter, "hidden", False)]
+    return {name for parameter in shown for name in parameter.opts if name.startswith("--")}
+
+
+@pytest.mark.parametrize("tool", DECLARED)
+def test_every_check_stands_in_the_manual_of_its_plugin_and_no_other(tool: str) -> None:
+    table = section(tool).partition("\n### Checks\n")[2].partition("\n### ")[0]
     listed = re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)
-    assert sorted(listed) == sorted(check.id for check in EXPIRY_CHECKS)
+    assert sorted(listed) == sorted(check.id for check in DECLARED[tool])
 
 
-def test_a_check_says_one_thing_under_one_id() -> None:
-    assert len({check.id for check in EXPIRY_CHECKS}) == len(EXPIRY_CHECKS)
-    assert len({check.says for check in EXPIRY_CHECKS}) == len(EXPIRY_CHECKS)
+@pytest.mark.parametrize("tool", DECLARED)
+def test_a_check_says_one_thing_under_one_id(tool: str) -> None:
+    checks = DECLARED[tool]
+    assert len({check.id for check in checks}) == len({check.says for check in checks}) == len(checks)
 
 
-def test_every_option_stands_in_the_manual() -> None:
-    commands = getattr(get_command(app), "commands", {})
-    options = {
-        name
-        for command in commands.values()
-        for parameter in command.params
-        for name in parameter.opts
-        if name.startswith("--") and not getattr(parameter, "hidden", False)
+@pytest.mark.parametrize("tool", APPS)
+def test_every_option_stands_in_the_manual(tool: str) -> None:
+    by_letter = {
+        "--verbose",
+        "--namespace",
+        "--all-namespaces",
+        "--filename",
+        "--output",
+        "--quiet",
+        "--selector",
     }
-    silent = {"--verbose", "--namespace", "--all-namespaces", "--filename", "--output", "--quiet"}  # by their letter
-    assert sorted(name for name in options - silent if not re.search(rf"{name}\b", README)) == []
+    assert sorted(name for name in options(APPS[tool]) - by_letter if not re.search(rf"{name}\b", README)) == []
