@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sandbox import Authority, Ca, ControlPlane, Edit, Leaf, Mesh, Namespace
+from sandbox.issuing import ca_certificate, pem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,6 +64,21 @@ def ending(left: float, *, life: float = 3650) -> Mesh:
     root = replace(ROOT, starts=days(left - life), ends=days(left))
     return istiod(ca=Authority(root=root), control_planes=(ControlPlane(env=OFF),))
 
+
+def certificate_of(ca: Ca) -> str:
+    return pem([ca_certificate(ca, NOW)])
+
+
+def chain_of(text: str) -> Edit:
+    """`cacerts` with another cert-chain.pem."""
+    patch = {"stringData": {"cert-chain.pem": text}} if text else {"data": {"cert-chain.pem": ""}}
+    return Edit(kind="Secret", namespace="istio-system", name="cacerts", patch=patch)
+
+
+REGIONAL = Ca(key="regional", subject="O=Example,CN=region", key_type="ec")
+UNDER_CORPORATE = replace(REGIONAL, signed_by=CORPORATE)
+UNDER_REGIONAL = replace(ISSUING, signed_by=UNDER_CORPORATE)
+UNDER_ROOT = replace(ISSUING, signed_by=CORPORATE)
 
 CASES: Mapping[str, Case] = {
     # the CA that signs, in every place that it can stand
@@ -151,6 +167,65 @@ CASES: Mapping[str, Case] = {
         "instances-agree",
         "copies-agree",
         "ca-loaded",
+    ),
+    "signer-not-sent-along": critical(istiod(ca=PLUGGED, edits=(chain_of(""),)), "chain-verifies"),
+    "only-the-root-sent-along": critical(
+        istiod(ca=PLUGGED, edits=(chain_of(certificate_of(CORPORATE)),)), "chain-verifies"
+    ),
+    "intermediate-beside-the-signer-and-not-in-the-chain": critical(
+        istiod(
+            ca=replace(PLUGGED, chain=(REGIONAL, ISSUING)),
+            edits=(
+                Edit(
+                    kind="Secret",
+                    namespace="istio-system",
+                    name="cacerts",
+                    patch={
+                        "stringData": {
+                            "ca-cert.pem": certificate_of(UNDER_REGIONAL) + certificate_of(UNDER_CORPORATE),
+                            "cert-chain.pem": certificate_of(UNDER_REGIONAL),
+                        }
+                    },
+                ),
+            ),
+        ),
+        "chain-verifies",
+    ),
+    "loaded-edition-ends-in-hours": critical(
+        istiod(
+            ca=replace(PLUGGED, root=replace(CORPORATE, starts=days(-3648), ends=days(0.25))),
+            beside=(replace(PLUGGED, root=replace(CORPORATE, starts=days(-1))),),
+        ),
+        "root-lasts",
+        ca_loaded="warning",
+    ),
+    "cacerts-deleted-beside-a-leftover": critical(
+        istiod(
+            ca=PLUGGED,
+            beside=(Authority(),),
+            edits=(Edit(kind="Secret", namespace="istio-system", name="cacerts"),),
+        ),
+        "ca-loaded",
+    ),
+    "unused-certificate-in-the-chain-ends": Case(
+        istiod(
+            ca=PLUGGED,
+            edits=(chain_of(certificate_of(UNDER_ROOT) + certificate_of(replace(STRANGE, ends=days(2)))),),
+        )
+    ),
+    "next-edition-of-the-root-begins-tomorrow": Case(
+        istiod(ca=replace(PLUGGED, more_roots=(replace(CORPORATE, starts=days(1), ends=days(9000)),)))
+    ),
+    "stale-copy-where-istiod-writes-none": warning(
+        istiod(namespaces=(Namespace("kube-public", publishes=(STRANGE,)), *TEAMS)), "copies-agree"
+    ),
+    "renewal-of-an-unknown-version": Case(
+        istiod(
+            ca=Authority(root=replace(ROOT, identifier="sha1", starts=days(-2890), ends=days(750))),
+            control_planes=(ControlPlane(image="reg.example/istio/pilot@sha256:" + "a" * 64),),
+        ),
+        "unknown",
+        {"renewal-harmless": "unknown"},
     ),
     "an-istiod-that-ends-is-not-asked": Case(
         istiod(

@@ -1,4 +1,4 @@
-"""What the release scripts make, made once and kept in pytest's cache for as long as nothing changes that goes into it."""
+"""What the release scripts make: made once, and kept in pytest's cache until something changes that goes into it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGINS = ("istio_certverify", "istio_proxyver", "istio_root")
-_INPUTS = ("build/*", "build/notices/*", "plugins/**/*.py", "krew/README.md", "LICENSE", "tests/releasing.py")
+_SCRIPTS = "archives bill bundled clone freezing index late manifests release startup"
+_INPUTS = (
+    *(f"build/{script}.py" for script in _SCRIPTS.split()),
+    *("build/plugins.spec", "build/notices/*", "build/requirements.lock"),
+    *("plugins/**/*.py", "krew/README.md", "LICENSE", "tests/releasing.py"),
+)
 
 
 def built(cache: pytest.Cache) -> Path:
@@ -36,7 +41,7 @@ def built(cache: pytest.Cache) -> Path:
 
 
 def released(cache: pytest.Cache) -> Path:
-    """A clone in another folder in which `build/release VERSION` has run: its archives are in dist, its index in krew."""
+    """A clone in another folder in which `build/release VERSION` has run: archives are in dist, manifests in krew."""
     clone = cache.mkdir("released") / "a clone"
     if not _is_made(clone.parent):
         made_from = _made_from()

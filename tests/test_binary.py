@@ -23,8 +23,8 @@ from judging import live, recorded
 from meshes import CASES, NOW, ROOT, istiod
 from meshtrust import __version__
 from meshtrust.render import Output, render
-from releasing import built
 from proxy_meshes import CASES as PROXY_CASES
+from releasing import PLUGINS, built
 from sandbox import Authority
 from sandbox.faults import Silence
 from sandbox.server import serve
@@ -189,6 +189,40 @@ class TestItIsAGoodChild:
         done = binary("expiry", environment=binary.environment | mine)
         assert (done.returncode, done.stderr) == (2, "")
         assert seen.read_text() == "/of/the/user\n"
+
+    @pytest.mark.parametrize(
+        ("room", "code", "said"),
+        [
+            (1_000_000, 255, "Failed to extract entry: libpython"),  # the bootloader's own words
+            (8_000_000, 3, "File too large - the plugin unpacks itself there: set TMPDIR to another folder"),
+        ],
+    )
+    def test_where_it_can_not_unpack_itself_it_says_so(self, binary: Binary, room: int, code: int, said: str) -> None:
+        # A limit to the size of files meets it as a full disk does.
+        limiting = "import os, resource as r, sys; r.setrlimit(r.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)"
+        limiting += "; os.execv(sys.argv[2], sys.argv[2:])"
+        command = (sys.executable, "-c", limiting, str(room), binary.file)
+        done = binary("expiry", "-f", str(istiod().dump(binary.folder / "mesh.yaml")), command=command)
+        assert (done.returncode, done.stdout) == (code, "")
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "defect" not in done.stderr
+
+    def test_it_starts_with_nothing_in_its_environment(self, binary: Binary) -> None:
+        for plugin in PLUGINS:
+            file = binary.file.with_name(f"kubectl-{plugin}")
+            done = binary("-i", str(file), "--version", command=("env",))
+            assert (done.returncode, done.stdout) == (0, f"{plugin.replace('_', '-')} {__version__}\n")
+
+    def test_the_system_s_authorities_are_found_and_others_named(self, binary: Binary, server: Server) -> None:
+        config: dict[str, Any] = yaml.safe_load(server.kubeconfig.read_text())
+        del config["clusters"][0]["cluster"]["certificate-authority"]
+        (binary.folder / "kubeconfig").write_text(yaml.safe_dump(config))
+        mine = binary.environment | {"KUBECONFIG": str(binary.folder / "kubeconfig")}
+        refused = binary("expiry", environment=mine)
+        assert (refused.returncode, refused.stderr.count("\n")) == (3, 1)
+        named = binary("expiry", environment=mine | {"SSL_CERT_FILE": str(server.files.authority)})
+        assert (named.returncode, named.stderr) == (2, "")
 
 
 class TestTheArchive:

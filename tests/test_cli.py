@@ -253,6 +253,31 @@ def test_a_reader_that_goes_away_is_no_error(shell: Shell) -> None:
     assert (shown.stdout, shown.stderr) == ("{\n", "")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")  # noqa: PTH110 - a device
+@pytest.mark.parametrize("arguments", [("expiry", "--help"), ("--version",), ("expiry", "-f", "mesh.yaml")])
+def test_a_full_disk_is_said_in_one_line(shell: Shell, arguments: tuple[str, ...]) -> None:
+    CASES["healthy-istiod"].mesh.dump(shell.folder / "mesh.yaml")
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" -m istio_root "$@" >/dev/full', sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=shell.folder,
+        env=shell.environment,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (
+        3,
+        "error: the output cannot be written: No space left on device\n",
+    )
+
+
+def test_a_recording_takes_no_options_of_a_connection(shell: Shell) -> None:
+    done = shell("expiry", "-f", shell.mesh("healthy-istiod"), "--context", "prod")
+    assert (done.returncode, done.stdout) == (64, "")
+    assert "-f reads a recording" in done.stderr
+
+
 def test_a_certificate_cannot_write_to_the_terminal(shell: Shell) -> None:
     done = shell("expiry", "-f", shell.mesh("evil-subject"))
     assert "\x1b" not in done.stdout

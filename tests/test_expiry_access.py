@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import json
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
-from judging import levels, live, unseen
+from judging import judged, levels, live, unseen
 from meshes import CASES, STRANGE, istiod
 from meshtrust.errors import ToolError
+from meshtrust.manifests import Recording
 from sandbox import Namespace
 from sandbox.faults import Answer, Cut, Fault, Reset, Silence
 from sandbox.server import serve
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HEALTHY = CASES["healthy-istiod"].mesh
 
@@ -81,6 +88,53 @@ def test_an_unknown_revision_is_refused_with_those_that_are_there() -> None:
         found = live(server, revision="canary")
     assert refused.value.hint == "there is canary, default"
     assert levels(found) == {}
+
+
+def test_each_of_two_meshes_is_judged_alone_by_its_name_and_none_by_a_wrong_one() -> None:
+    with serve(CASES["healthy-two-meshes"].mesh) as server:
+        one, two = live(server, istio_namespace="istio-system"), live(server, istio_namespace="istio-two")
+        for wrong in ("istio-tow", "bank"):
+            with pytest.raises(ToolError, match=f"no control plane is in namespace {wrong}") as refused:
+                live(server, istio_namespace=wrong)
+            assert refused.value.hint == "there is one in istio-system, istio-two"
+    assert (levels(one), levels(two)) == ({}, {})
+    assert {row["place"] for row in one.rows}.isdisjoint(row["place"] for row in two.rows)
+
+
+def test_a_namespace_without_its_copy_is_called_out_when_it_is_asked_for() -> None:
+    with serve(HEALTHY) as server:
+        assert levels(live(server, namespace="bnak")) == {"copies-agree": "warning"}
+        assert levels(live(server, namespace="bank")) == {}
+
+
+def test_a_revision_is_given_the_ca_that_it_has_loaded_and_its_rivals_are_named() -> None:
+    with serve(CASES["cacerts-of-one-restarted-revision"].mesh) as server:
+        old, new = live(server, revision="default"), live(server, revision="canary")
+    assert levels(old)["instances-agree"] == levels(new)["instances-agree"] == "critical"
+    assert "self-signed CA in Secret istio-system/istio-ca-secret" in old.remarks[0]
+    assert "plugged-in CA in Secret istio-system/cacerts" in new.remarks[0]
+
+
+def test_a_secret_of_another_key_is_no_reason_to_restart() -> None:
+    with serve(CASES["cacerts-deleted-beside-a-leftover"].mesh) as server:
+        (finding,) = [finding for finding in live(server).findings if finding.check.id == "ca-loaded"]
+    assert finding.hints[0].startswith("do NOT restart the control plane")
+
+
+def test_a_name_of_the_copies_that_comes_from_elsewhere_is_unknown() -> None:
+    source = {"configMapKeyRef": {"name": "x", "key": "y"}}
+    plane = replace(HEALTHY.control_planes[0], env={"PILOT_CA_CERT_CONFIGMAP": source})
+    with serve(replace(HEALTHY, control_planes=(plane,))) as server:
+        assert levels(live(server))["copies-agree"] == "unknown"
+
+
+def test_a_recording_without_pods_does_not_answer_for_the_control_plane(tmp_path: Path) -> None:
+    overdue = CASES["renewal-overdue"].mesh
+    kept = [one for one in overdue.objects() if one["kind"] not in {"Pod", "Deployment", "ReplicaSet"}]
+    path = tmp_path / "mesh.json"
+    path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": kept}))
+    found = judged(Recording.read([str(path)], io.BytesIO()))
+    assert {"renewal-done", "renewal-harmless", "ca-waits"} <= set(found.not_asked)
 
 
 def test_a_setting_that_comes_from_elsewhere_is_unknown_and_not_the_default() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from meshtrust.certificates import Kinship, refusal
-from meshtrust.checks import dates, path, signers, signing_root, stored
+from meshtrust.certificates import Kinship, chain, refusal
+from meshtrust.checks import dates, home_copies, path, signers, signing_root, stored
 from meshtrust.durations import spoken
 from meshtrust.findings import Level, Problem, Terms, Threshold, check
-from meshtrust.mesh import Anchor, Kind, Mesh, Sight
+from meshtrust.mesh import Anchor, Authority, Era, Kind, Mesh, Role, Sight
 from meshtrust.objects import Ref
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _CLOCK_TOLERANCE = timedelta(minutes=1)
 def ca_stored(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
     for authority in stored(mesh):
         if authority.key_ref is None:
-            yield Problem(authority.ref, "it does not exist: the CA lives on in memory alone")
+            yield Problem(authority.ref, "no CA stands in its namespace: the one that signs lives in memory alone")
 
 
 @check(
@@ -43,9 +43,20 @@ def ca_stored(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
 def signer_valid(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
     for authority in stored(mesh):
         places = {anchor.certificate.fingerprint: anchor.ref for anchor in authority.anchors}
-        for link in path(authority) or [anchor.certificate for anchor in authority.anchors[:1]]:
+        for link in _path_now(authority, terms) or [anchor.certificate for anchor in authority.anchors[:1]]:
             if fault := dates(link, terms.now):
                 yield Problem(places[link.fingerprint], fault, certificate=link)
+
+
+def _path_now(authority: Authority, terms: Terms) -> tuple[Certificate, ...]:
+    """The path that is valid now where there is one: of several editions peers take the one that is."""
+    if authority.signer is None:
+        return ()
+    links, roots = (
+        [anchor.certificate for anchor in anchors if anchor.certificate.valid_at(terms.now)]
+        for anchors in (authority.intermediates, authority.roots)
+    )
+    return chain(authority.signer.certificate, links, roots) or path(authority)
 
 
 @check(
@@ -64,14 +75,25 @@ def root_lasts(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
                 continue
             extra = top is not None and root != top
             yield from _ends(anchor, terms, at_most=Level.WARNING if extra else Level.CRITICAL)
+    for anchor in _loaded_instead(mesh):
+        yield from _ends(anchor, terms, at_most=Level.CRITICAL)
+
+
+def _loaded_instead(mesh: Mesh) -> tuple[Anchor, ...]:
+    """What signs in truth where the CA in the Secret is not loaded: the roots that are published at home."""
+    roots = [root for authority in stored(mesh) if (root := signing_root(authority))]
+    published = [(copy.ref, certificate) for copy in home_copies(mesh) for certificate in copy.certificates]
+    if mesh.era is Era.CITADEL or not roots or any(certificate in roots for _, certificate in published):
+        return ()
+    return tuple(Anchor(ref, Role.COPY, certificate) for ref, certificate in published)
 
 
 @check(
     "root-valid",
     Level.CRITICAL,
-    says="every other root of the bundle is valid now",
+    says="every root that is trusted beside the one that signs is valid now",
     needs=(),
-    hint="take it out of the bundle once no leaf of it is in use",
+    hint="take it out of the bundle once no leaf of it is in use; where no other is left, its issuer must renew it now",
 )
 def root_valid(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
     for authority in mesh.authorities:
@@ -82,6 +104,11 @@ def root_valid(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
             fault = dates(anchor.certificate, terms.now)
             if fault and anchor.certificate not in above:
                 yield Problem(anchor.ref, fault, Level.WARNING if spared else None, certificate=anchor.certificate)
+    loaded = _loaded_instead(mesh)
+    spared = any(anchor.certificate.valid_at(terms.now) for anchor in loaded)
+    for anchor in loaded:
+        if fault := dates(anchor.certificate, terms.now):
+            yield Problem(anchor.ref, fault, Level.WARNING if spared else None, certificate=anchor.certificate)
 
 
 @check(
@@ -93,8 +120,10 @@ def root_valid(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
 )
 def signer_lasts(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
     for authority in stored(mesh):
+        used = _path_now(authority, terms) or [anchor.certificate for anchor in authority.anchors[:1]]
         for anchor in authority.anchors:
-            if authority.kind is Kind.PLUGGED_IN and anchor not in authority.roots:
+            below_root = authority.kind is Kind.PLUGGED_IN and anchor.certificate not in authority.bundle
+            if below_root and anchor.certificate in used:
                 yield from _ends(anchor, terms, at_most=Level.CRITICAL)
 
 
@@ -129,15 +158,18 @@ def key_matches(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
 @check(
     "chain-verifies",
     Level.CRITICAL,
-    says="what signs verifies up to a root of the bundle",
+    says="what signs verifies up to a root of the bundle, and is sent along with each leaf",
     needs=(Sight.CA,),
-    hint="cert-chain.pem must hold each intermediate, root-cert.pem the root above them",
+    hint="cert-chain.pem must hold what signs and each intermediate above it, root-cert.pem the root above them",
 )
 def chain_verifies(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
     for authority, signer in signers(mesh):
         if not path(authority):
             above = [anchor.certificate for anchor in (*authority.intermediates, *authority.roots)]
             yield Problem(signer.ref, _nearest_miss(signer.certificate, above))
+        elif authority.handed_ref and signer.certificate not in (*authority.handed, *authority.bundle):
+            # Workloads are sent their leaf, this file and the roots (security/pkg/server/ca): never the signer itself.
+            yield Problem(authority.handed_ref, "what signs is not in it: no peer can verify a leaf")
 
 
 def _nearest_miss(signer: Certificate, above: Iterable[Certificate]) -> str:
@@ -251,8 +283,9 @@ def ca_waits(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
     hint="some were restarted after the CA changed, some not: restart every revision",
 )
 def instances_agree(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
-    if len(mesh.authorities) > 1:
-        for authority in mesh.authorities:
+    everyone = (*mesh.authorities, *mesh.rivals)
+    if len(everyone) > 1:
+        for authority in everyone:
             who = ", ".join(f"{instance.ref.namespace}/{instance.ref.name}" for instance in authority.instances)
             yield Problem(authority.ref, f"{authority.kind}, the CA of {who}")
 

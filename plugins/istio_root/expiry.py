@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from istio_root import checks, renewal
 from meshtrust.certificates import Certificate, KeyIdentifier, printable_organization
-from meshtrust.checks import ca_loaded, certificates_read, copies_agree
+from meshtrust.checks import ca_loaded, certificates_read, copies_agree, home_copies, signing_root
 from meshtrust.durations import short
 from meshtrust.findings import Finding, Level, Terms, examine, not_asked
-from meshtrust.mesh import Authority, Kind, Mesh, Role, read_meshes
+from meshtrust.mesh import Authority, Era, Kind, Mesh, Role, read_meshes
 from meshtrust.report import Report, Table, timestamp
 
 if TYPE_CHECKING:
@@ -198,8 +198,11 @@ def _more(row: _Row) -> tuple[str, ...]:
 
 def _remarks(mesh: Mesh, now: datetime) -> Iterator[str]:
     """What stands here, in a line for each CA, and what its own renewal will do."""
+    known = {held for copy in home_copies(mesh) for held in copy.certificates}
     for authority in mesh.authorities:
-        yield f"{mesh.namespace}: {_who(authority)}{_named(authority)}"
+        root = signing_root(authority)
+        loaded = mesh.era is Era.CITADEL or root is None or not known or root in known
+        yield f"{mesh.namespace}: {_who(authority)}{_named(authority)}{'' if loaded else ', which is not loaded'}"
     for unused in mesh.unused:
         yield f"{mesh.namespace}: {unused.ref} is not used by anything that runs"
     for forecast in renewal.forecasts(mesh):
@@ -213,6 +216,8 @@ def _named(authority: Authority) -> str:
             return "an external CA: only its public roots can be judged here"
         case Kind.UNSEEN:
             return "a CA that was not seen: the published roots are judged"
+        case _ if authority.key_ref is None:
+            return "a CA whose Secret is gone: the published roots are judged"
         case _:
             return f"the {authority.kind} CA in {authority.ref}"
 
@@ -222,6 +227,7 @@ def _who(authority: Authority) -> str:
         {
             f"{instance.era}{f' {instance.version}' if instance.version else ''}"
             f"{f' (revision {instance.revision})' if instance.revision else ''}"
+            f"{'' if instance.ref.kind == 'Pod' else ', of which nothing runs,'}"
             for instance in authority.instances
         }
     )

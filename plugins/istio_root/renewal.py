@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from meshtrust.objects import Ref
 
+_UNKNOWN = "its version is not known, so neither is what the renewal does to the key identifier"
 _REFUSED = "ztunnel and Go will refuse one of the two roots"
 
 
@@ -35,6 +36,12 @@ class Forecast:
     def switched_off(self) -> bool:
         interval = self.settings.interval if self.settings else None
         return interval is not None and interval <= timedelta(0)
+
+    @property
+    def open(self) -> bool:
+        """Whether the renewal may change the key identifier, and nobody knows: it hangs on the version."""
+        known = self.settings is not None and self.settings.version is not None
+        return not known and self.root.key_identifier is not KeyIdentifier.NONE
 
 
 def forecasts(mesh: Mesh) -> Iterator[Forecast]:
@@ -55,14 +62,14 @@ def _forecast(authority: Authority, place: Ref, root: Certificate) -> Forecast:
 def _harm(root: Certificate, settings: Renewal | None) -> str:
     """Say what the renewal changes beside the dates: empty where every peer goes on accepting both editions."""
     version = settings.version if settings else None
-    if version is None:
-        return ""
     kept = root.organizations[0] if root.organizations else ""
     expected = printable_organization(kept)
-    if not version.has(KEEPS_ORGANIZATION) and kept != "cluster.local":
+    if version and not version.has(KEEPS_ORGANIZATION) and kept != "cluster.local":
         return f"the subject bytes will change (Istio {version} writes its trust domain there): {_REFUSED}"
     if root.subject_bytes != expected:
         return f"the subject bytes will change (Istio keeps one organization, as a PrintableString): {_REFUSED}"
+    if version is None:
+        return ""
     made = (
         KeyIdentifier.SHA256
         if version.has(SHA256_IDENTIFIER)
@@ -90,14 +97,14 @@ def remark(forecast: Forecast, era: Era | None, now: datetime) -> str:
     if forecast.switched_off:
         return f"renewal: {who}'s own renewal of the root is switched off"
     when = f"{forecast.due:%Y-%m-%d}"
-    coming = f"due {when}, in {spoken(forecast.due - now)}" if forecast.due > now else f"was due {when}"
-    return f"renewal: {who} renews the root by itself, {coming}; {forecast.harm or _harmless(settings)}"
+    coming = f"renews the root by itself, due {when}, in {spoken(forecast.due - now)}"
+    came = f"should have renewed the root by itself, due {when}"
+    outcome = forecast.harm or _harmless(settings)
+    return f"renewal: {who} {coming if forecast.due > now else came}; {outcome}"
 
 
 def _harmless(settings: Renewal) -> str:
-    if settings.version is None:
-        return "its version is not known, so neither is what the renewal does to the key identifier"
-    return "key, subject and key identifier will still fit"
+    return _UNKNOWN if settings.version is None else "key, subject and key identifier will still fit"
 
 
 @check(
@@ -130,8 +137,9 @@ def renewal_done(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
 )
 def renewal_harmless(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
     for forecast in forecasts(mesh):
-        if forecast.due is None or forecast.switched_off or not forecast.harm:
+        if forecast.due is None or forecast.switched_off or not (forecast.harm or forecast.open):
             continue
         if forecast.due - terms.now < terms.warn.of(forecast.root):
             when = f"due in {spoken(forecast.due - terms.now)}" if forecast.due > terms.now else "overdue"
-            yield Problem(forecast.place, f"{when}: {forecast.harm}", certificate=forecast.root)
+            level = None if forecast.harm else Level.UNKNOWN
+            yield Problem(forecast.place, f"{when}: {forecast.harm or _UNKNOWN}", level, certificate=forecast.root)

@@ -366,10 +366,10 @@ def chain(
 ) -> tuple[Certificate, ...]:
     """Build the path from a certificate up to a root (RFC 5280 6.1 without dates), both ends included.
 
-    Nothing comes back where no path verifies. Among several roots the one that ends last is taken.
+    Nothing comes back where no path verifies. Among several editions the one that ends last is taken.
     """
-    anchors = sorted(roots, key=lambda root: root.not_after, reverse=True)
-    return _climb((certificate,), tuple(candidates), tuple(anchors), peer)
+    links, anchors = (tuple(sorted(some, key=lambda one: one.not_after, reverse=True)) for some in (candidates, roots))
+    return _climb((certificate,), links, anchors, peer)
 
 
 def _climb(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from meshtrust.certificates import Certificate, Kinship, Peer, chain
 from meshtrust.durations import spoken
 from meshtrust.findings import Level, Problem, Terms, check
-from meshtrust.mesh import Anchor, Authority, Copy, Era, Kind, Mesh, Sight, names
+from meshtrust.mesh import Anchor, Authority, Copy, Era, Kind, Mesh, Sight
 from meshtrust.objects import Ref
 
 if TYPE_CHECKING:
@@ -113,7 +113,15 @@ def ca_loaded(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
         root = signing_root(authority)
         for copy in home_copies(mesh):
             if root and copy.certificates and (fault := lacks(copy.certificates, root, terms.now)):
-                yield Problem(signer.ref, f"not loaded: {copy.ref} {fault[0]}", fault[1])
+                related = any(root.kinship(held) is not Kinship.OTHER_KEY for held in copy.certificates)
+                hint = "" if related else _DO_NOT_RESTART
+                yield Problem(signer.ref, f"not loaded: {copy.ref} {fault[0]}", fault[1], hint=hint)
+
+
+_DO_NOT_RESTART = (
+    "do NOT restart the control plane (scaling counts): it would sign with a key that nobody trusts; first put the CA "
+    "that is loaded back into its Secret, or move to the new one root by root"
+)
 
 
 @check(
@@ -121,11 +129,14 @@ def ca_loaded(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
     Level.CRITICAL,
     says="every published copy holds the root that signs",
     needs=(Sight.COPIES,),
-    hint="istiod writes them: is it running, and may it write there? (a namespace that it ignores keeps a stale copy)",
+    hint="istiod writes them: is it running, and may it write there? A namespace that ends, or that the "
+    "discoverySelectors leave out, keeps a stale one: kubectl istio-certverify --stored tells",
 )
 def copies_agree(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
-    if not home_copies(mesh) and _should_publish(mesh):
-        yield Problem(Ref("ConfigMap", mesh.namespace, names.ROOT_CONFIGMAP), "it is missing", Level.WARNING)
+    held = {copy.ref.namespace for copy in mesh.copies}
+    for place in dict.fromkeys((mesh.namespace, mesh.asked)):
+        if place and held.isdisjoint({place, ""}) and _should_publish(mesh):
+            yield Problem(Ref("ConfigMap", place, mesh.configmap), "it is missing", Level.WARNING)
     for copy in mesh.copies:
         for root in roots_now(mesh):
             if copy.certificates and (fault := lacks(copy.certificates, root, terms.now)):
@@ -142,5 +153,6 @@ def _of_copy(mesh: Mesh, copy: Copy, detail: str, level: Level) -> Problem:
         return Problem(copy.ref, f"{detail}; {copy.left_behind}", Level.WARNING)
     if mesh.era is Era.CITADEL:
         # Only node agents read it, and a Citadel that reloads does not write it.
-        return Problem(copy.ref, detail, Level.WARNING, hint="kubectl rollout restart deploy/istio-citadel writes it")
+        lags = "kubectl rollout restart deploy/istio-citadel writes it"
+        return Problem(copy.ref, detail, level, hint=_DO_NOT_RESTART if level is Level.CRITICAL else lags)
     return Problem(copy.ref, detail, level)

@@ -30,6 +30,7 @@ from meshtrust.spelling import kubectl_spelling
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from meshtrust.cluster import Connection
     from meshtrust.source import Source
 
 _EXITS = {Level.OK: 0, Level.WARNING: 1, Level.CRITICAL: 2, Level.UNKNOWN: 3}
@@ -250,17 +251,42 @@ vars(typer.core)["build_runtime_param"] = _AsTyped
 def run(app: typer.Typer, tool: str, argv: Sequence[str]) -> int:
     """Run a plugin's command line and give its exit code; the only place that speaks of errors."""
     program = f"kubectl {tool}" if Path(argv[0]).name.startswith("kubectl-") else tool
-    root = typer.main.get_command(app)
+    root, verbs = commands_of(app)
+    root.epilog = f"For completion in a shell: {program} completion bash|zsh|fish"
     try:
-        verbs: dict[str, Any] = getattr(root, "commands", {})
-        parameters = [parameter for one in (root, *verbs.values()) for parameter in one.params]
-        arguments = kubectl_spelling(verbs, parameters, argv[1:]) or (["--help"] if verbs else [])
+        arguments = _spelled(root, verbs, argv[1:]) or (["--help"] if verbs else [])
         code = root.main(arguments, prog_name=program, standalone_mode=False)
     except TyperException as error:
-        return _complain(UsageError(error.format_message().rstrip("."), f"see '{program} --help'"))
+        verb = next((f" {word}" for word in argv[1:] if word in verbs), "")
+        return complain(UsageError(error.format_message().rstrip("."), f"see '{program}{verb} --help'"))
     except UsageError as error:
-        return _complain(error)
+        return complain(error)
     return code if isinstance(code, int) else 0
+
+
+def commands_of(app: typer.Typer) -> tuple[Any, dict[str, Any]]:
+    """What a command line is parsed by: the plugin's command, and its verbs where it has more than one command."""
+    root = typer.main.get_command(app)
+    return root, getattr(root, "commands", {})
+
+
+def parse_options(app: typer.Typer, words: Sequence[str]) -> Options:
+    """Read the shared options out of an unfinished command line, with a verb or without one. Raises UsageError."""
+    root, verbs = commands_of(app)
+    arguments = _spelled(root, verbs, words)
+    command = verbs.get(arguments[0]) if arguments else None
+    rest = arguments[1:] if command else arguments
+    command = command or next(iter(verbs.values()), root)
+    try:
+        said = command.make_context("", rest).params
+    except TyperException as error:
+        raise UsageError(error.format_message()) from error
+    return Options(**{field.name: said[field.name] for field in dataclasses.fields(Options)})
+
+
+def _spelled(root: Any, verbs: dict[str, Any], words: Sequence[str]) -> list[str]:
+    parameters = [parameter for one in (root, *verbs.values()) for parameter in one.params]
+    return kubectl_spelling(verbs, parameters, words)
 
 
 def _execute(tool: str, name: str, options: Options, prepare: Callable[[], Judge]) -> int:
@@ -268,13 +294,13 @@ def _execute(tool: str, name: str, options: Options, prepare: Callable[[], Judge
     try:
         judge = prepare()
         given = _moment(options.at, now)
-        with _open(options) as source:
+        with open_source(options) as source:
             report = judge(_reading(source, options, given or source.taken_at or now, now))
     except UsageError:
         raise
     except ToolError as error:
         _show(render_failure(tool, name, now, error, options.output), options)
-        return _complain(error)
+        return complain(error)
     _show(render(report, options.output, headers=not options.no_headers), options)
     if report.interrupted:
         return INTERRUPTED
@@ -300,16 +326,28 @@ def _moment(at: str, now: datetime) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _open(options: Options) -> AbstractContextManager[Source]:
+def open_source(options: Options) -> AbstractContextManager[Source]:
     """A recording where one is given, else the cluster that kubectl would ask."""
     if options.filename:
-        from meshtrust.manifests import Recording  # noqa: PLC0415 - each source is imported when it is asked
+        from meshtrust.cluster import Connection  # noqa: PLC0415 - each source is imported when it is asked
+        from meshtrust.manifests import Recording  # noqa: PLC0415 - as above
 
+        if connection_of(options) != Connection():
+            raise UsageError(
+                "-f reads a recording: an option that says which cluster to ask, and how, does not go with it"
+            )
         return nullcontext(Recording.read(options.filename, sys.stdin.buffer))
-    from meshtrust.cluster import Cluster, Connection  # noqa: PLC0415 - as above
+    from meshtrust.cluster import Cluster  # noqa: PLC0415 - as above
+
+    return Cluster(connection_of(options), _trace if options.verbose else None)
+
+
+def connection_of(options: Options) -> Connection:
+    """What the options of kubectl say about the way to a cluster. Raises UsageError."""
+    from meshtrust.cluster import Connection  # noqa: PLC0415 - as above
 
     skip = True if options.insecure_skip_tls_verify else False if options.no_insecure_skip_tls_verify else None
-    connection = Connection(
+    return Connection(
         kubeconfig=options.kubeconfig,
         context=options.context,
         cluster=options.cluster,
@@ -326,7 +364,6 @@ def _open(options: Options) -> AbstractContextManager[Source]:
         client_key=options.client_key,
         tls_server_name=options.tls_server_name,
     )
-    return Cluster(connection, _trace if options.verbose else None)
 
 
 def _timeout(text: str) -> float | None:
@@ -366,7 +403,7 @@ def _show(text: str, options: Options) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _complain(error: ToolError) -> int:
+def complain(error: ToolError) -> int:
     """Say what went wrong and what to do, on one line, in kubectl's manner."""
     hint = f" - {error.hint}" if error.hint else ""
     print(printable(f"error: {error.message}{hint}"), file=sys.stderr)  # noqa: T201

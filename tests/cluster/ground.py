@@ -74,9 +74,7 @@ class Ground:
         timeout: float = 180,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside, with kubectl and istioctl on its PATH."""
-        if not Path(f"/proc/{self.pid}").exists():
-            raise GroundError(f"the ground is gone: {(self.folder / 'node.log').read_text()}")
-        return subprocess.run(
+        done = subprocess.run(
             self.command(*command, cwd=cwd),
             input=stdin,
             capture_output=True,
@@ -85,6 +83,9 @@ class Ground:
             timeout=timeout,
             env={**self.environment, **(environment or {})},
         )
+        if done.returncode and not Path(f"/proc/{self.pid}/ns/net").exists():
+            raise GroundError(f"the ground is gone: {_last_words(self.folder)}")
+        return done
 
     @property
     def environment(self) -> dict[str, str]:
@@ -170,7 +171,7 @@ def _start(folder: Path, built: Programs, log: IO[str]) -> subprocess.Popen[str]
 
 def _first_process(outer: subprocess.Popen[str], folder: Path) -> int:
     if outer.stdout is None or outer.stdout.readline().strip() != node.READY:
-        raise GroundError(f"the node does not start: {(folder / 'node.log').read_text()}")
+        raise GroundError(f"the node does not start: {_last_words(folder)}")
     return _descendants(outer.pid)[0]
 
 
@@ -207,6 +208,13 @@ def _cgroups(pid: int) -> Iterator[Path]:
             if _CONTAINER.fullmatch(Path(path).name):
                 for top in _HIERARCHIES.get(controllers, (controllers.removeprefix("name="),)):
                     yield _CGROUPS / top / path.lstrip("/")
+
+
+def _last_words(folder: Path) -> str:
+    """Give what the first process said, and the end of the log of the server that it names, or of all."""
+    said = (folder / "node.log").read_text()
+    logs = [path for path in folder.glob("*.log") if path.name in said] or folder.glob("*.log")
+    return said + "".join(f"{path.name}: {path.read_text(errors='replace')[-800:]}\n" for path in logs)
 
 
 def _descendants(pid: int) -> tuple[int, ...]:

@@ -36,6 +36,7 @@ ROOT_CONFIGMAP = "istio-ca-root-cert"
 _HELLO = "hello"
 # How busybox's wget names what Envoy says where it cannot reach its peer.
 _UNAVAILABLE = "503 Service Unavailable"
+_NO_ANSWER = 143  # ended by `timeout`: a pod that has just gone may still be somebody's peer
 _LEADER = "control-plane.alpha.kubernetes.io/leader"
 _GENERATED_CACERTS = "USE_CACERTS_FOR_SELF_SIGNED_CA"
 
@@ -204,7 +205,7 @@ class Mesh:
         done = self.ground.run("kubectl", "-n", namespace, *asking)
         if done.stdout.strip() == _HELLO:
             return True
-        if _UNAVAILABLE in done.stdout + done.stderr:
+        if _UNAVAILABLE in done.stdout + done.stderr or done.returncode == _NO_ANSWER:
             return False
         raise GroundError(f"{deployment} {request}: {done.stdout}{done.stderr}")
 

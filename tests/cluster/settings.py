@@ -95,7 +95,7 @@ def servers(programs: Programs, folder: Path) -> dict[str, tuple[str, ...]]:
         "kubelet": (
             programs["kubelet"],
             *(f"--config={folder}/kubelet.yaml", f"--kubeconfig={folder}/node.kubeconfig"),
-            *(f"--root-dir={folder}/kubelet", f"--cert-dir={folder}/kubelet-pki"),
+            *("--root-dir=/run/kubelet", f"--cert-dir={folder}/kubelet-pki"),  # its sockets want a short path
             *(f"--hostname-override={NODE}", f"--node-ip={ADDRESS}"),
         ),
         "proxy": (programs["kube-proxy"], f"--config={folder}/proxy.yaml"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations
 from typing import TYPE_CHECKING
 
@@ -167,12 +168,14 @@ def test_an_expired_root_is_told_while_istiod_does_not_get_ready(mesh: Mesh, exp
     mesh.restart(*mesh.deployments)
 
 
+@pytest.mark.xfail(reason="--wait waits for proxies alone: what is stored is read once, at the start")
 def test_waiting_outlasts_the_moment_in_which_two_istiods_overwrite_each_other(mesh: Mesh, certverify: Plugin) -> None:
     mesh.sign_with(ROOT)
     mesh.store_root(EXTENDED)
-    mesh.ground.kubectl("-n", HOME, "rollout", "restart", "deployment/istiod")
-    mesh.ground.kubectl("-n", HOME, "rollout", "status", "deployment/istiod", "--timeout=90s")
-    waited = certverify("--stored", "--wait", "--timeout", "2m")
+    with ThreadPoolExecutor(1) as beside:
+        waiting = beside.submit(certverify, "--stored", "--wait", "--timeout", "2m")
+        mesh.restart(ISTIOD)
+        waited = waiting.result()
     assert (waited.code, waited.levels) == (0, {})
     assert len(mesh.published()) == 1
 

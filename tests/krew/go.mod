@@ -1,6 +1,6 @@
 module krew/programs
 
-go 1.26.0
+go 1.25.0
 
 require sigs.k8s.io/krew v0.5.0
 

@@ -263,12 +263,13 @@ def _plugged_in(look: Look, cacerts: KubeObject) -> Authority:
     missing = tuple(name for name in keys if name not in held)
     issued = _certificates(look, cacerts, signing) if signing in held else ()
     anchors = _certificates(look, cacerts, roots) if roots in held else ()
-    links = [(signing, c) for c in issued[1:]]
+    # istiod reads the first block of ca-cert.pem alone; of tls.crt all of them.
+    chained, at_chain = (issued[1:], signing) if tls else ((), names.CHAIN)
     if not tls and look.text(cacerts, names.CHAIN):
-        links += [(names.CHAIN, c) for c in _certificates(look, cacerts, names.CHAIN)]
+        chained = _certificates(look, cacerts, names.CHAIN)
     signer = Anchor(cacerts.ref.at(signing), Role.SIGNS, issued[0]) if issued else None
     known = {c.fingerprint for c in (*issued[:1], *anchors)}
-    intermediates = {c.fingerprint: Anchor(cacerts.ref.at(at), Role.INTERMEDIATE, c) for at, c in reversed(links)}
+    intermediates = {c.fingerprint: Anchor(cacerts.ref.at(at_chain), Role.INTERMEDIATE, c) for c in reversed(chained)}
     return Authority(
         Kind.PLUGGED_IN,
         cacerts.ref,
@@ -279,6 +280,8 @@ def _plugged_in(look: Look, cacerts: KubeObject) -> Authority:
         key_fault=_key_fault(look, cacerts, signer, key),
         revocations=_revocations(look, cacerts),
         missing=missing,
+        handed_ref=cacerts.ref.at(at_chain),
+        handed=issued if tls else chained,
     )
 
 

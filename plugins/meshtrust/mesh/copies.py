@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from meshtrust.mesh import names
 from meshtrust.mesh.instances import switch
-from meshtrust.mesh.model import Copy, Era, Instance, Sight
+from meshtrust.mesh.model import Copy, Era, Gap, Instance, Sight
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,12 +23,21 @@ def read_copies(look: Look, instances: tuple[Instance, ...], homes: Iterable[str
     bundles = tuple(_trust_bundles(look)) if switched or not instances else ()
     maps: Iterable[KubeObject] = ()
     if istiods or not instances:
-        wanted = {i.env.get(names.ROOT_CONFIGMAP_NAME) or names.ROOT_CONFIGMAP for i in istiods} or {
-            names.ROOT_CONFIGMAP
-        }
-        maps = (found for name in sorted(wanted) for found in _configmaps(look, name, sorted(homes), namespace))
+        look.gaps += [
+            Gap(i.ref, Sight.COPIES, f"{names.ROOT_CONFIGMAP_NAME} comes from elsewhere (valueFrom)")
+            for i in istiods
+            if i.env.get(names.ROOT_CONFIGMAP_NAME, "") is None
+        ]
+        wanted = configmap_names(istiods)
+        maps = (found for name in wanted for found in _configmaps(look, name, sorted(homes), namespace))
     beside = "nobody writes it beside a ClusterTrustBundle" if bundles else ""
     return (*bundles, *_copies(look, maps, left_behind=beside), *_citadel(look, instances))
+
+
+def configmap_names(instances: Iterable[Instance]) -> tuple[str, ...]:
+    """How the copies of these control planes are called; mostly they all use the one name."""
+    given = {i.env.get(names.ROOT_CONFIGMAP_NAME) or names.ROOT_CONFIGMAP for i in instances if i.era is Era.ISTIOD}
+    return tuple(sorted(given)) or (names.ROOT_CONFIGMAP,)
 
 
 def _trust_bundles(look: Look) -> Iterator[Copy]:
@@ -50,7 +59,8 @@ def _configmaps(look: Look, name: str, homes: Iterable[str], namespace: str) -> 
 def _copies(look: Look, maps: Iterable[KubeObject], *, left_behind: str) -> Iterator[Copy]:
     for found in maps:
         place = found.ref.at(names.ROOTS)
-        yield Copy(place, look.certificates(place, look.text(found, names.ROOTS)), left_behind)
+        alone = "istiod leaves this namespace alone" if found.ref.namespace in names.UNPUBLISHED else ""
+        yield Copy(place, look.certificates(place, look.text(found, names.ROOTS)), left_behind or alone)
 
 
 def _citadel(look: Look, instances: Iterable[Instance]) -> Iterator[Copy]:

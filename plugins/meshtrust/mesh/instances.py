@@ -37,23 +37,26 @@ _PROGRAMS = (
 
 
 def find_instances(look: Look, namespace: str) -> tuple[Instance, ...]:
-    """Find every instance in all namespaces, or in one.
+    """Find every instance in all namespaces; where that list is refused, in the one that is named.
 
-    Where the list of all namespaces is refused, the usual homes are looked at, and that is remarked.
+    Where none is named either, the usual homes are looked at, and that is remarked.
     """
     try:
-        return _instances(look, namespace)
+        return _instances(look, "")
     except NotAllowed as refused:
-        found = () if namespace else tuple(_at_home(look))
-        if found:
+        found = tuple(_at(look, (namespace,) if namespace else names.HOMES))
+        if namespace:
+            if not found:
+                look.gaps.append(Gap(Ref("Pod", namespace, ""), Sight.SETTINGS, refused.message))
+        elif found:
             look.remarks.append(f"{refused.message}: looked only in {', '.join(names.HOMES)} (-i names another)")
         else:
             look.gaps.append(Gap(Ref("Pod", namespace, ""), Sight.SETTINGS, refused.message))
         return found
 
 
-def _at_home(look: Look) -> Iterator[Instance]:
-    for home in names.HOMES:
+def _at(look: Look, homes: Iterable[str]) -> Iterator[Instance]:
+    for home in homes:
         try:
             yield from _instances(look, home)
         except NotAllowed:

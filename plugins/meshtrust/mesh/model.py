@@ -106,6 +106,7 @@ class Authority:
     """A CA of the mesh: what signs, what stands between it and its roots, and who signs with it.
 
     The roots are the whole trust bundle. `key_fault` says why the private key is not that of the signer.
+    `handed` is what a plugged-in CA sends along with each leaf, and `handed_ref` where it stands.
     """
 
     kind: Kind
@@ -117,6 +118,8 @@ class Authority:
     key_fault: str = ""
     revocations: tuple[RevocationList, ...] = ()
     missing: tuple[str, ...] = ()
+    handed_ref: Ref | None = None
+    handed: tuple[Certificate, ...] = ()
     instances: tuple[Instance, ...] = ()
 
     @property
@@ -180,15 +183,19 @@ class Renewal:
 class Mesh:
     """One control-plane namespace, and all that was read of its trust.
 
-    `missing` are copies that should be there, `webhooks` what the API server is told to trust; both are read where a
-    plugin asks for them.
+    `rivals` sign here too, for revisions that were not asked for. `asked` is the namespace whose copy was asked for,
+    `configmap` the name of the copies. `missing` are copies that should be there, `webhooks` what the API server is
+    told to trust; both are read where a plugin asks for them.
     """
 
     namespace: str
     era: Era | None
     authorities: tuple[Authority, ...]
+    rivals: tuple[Authority, ...] = ()
     waiting: Authority | None = None
     unused: tuple[Authority, ...] = ()
+    configmap: str = ""
+    asked: str = ""
     copies: tuple[Copy, ...] = ()
     missing: tuple[Ref, ...] = ()
     webhooks: tuple[Copy, ...] = ()

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from meshtrust.errors import ToolError
 from meshtrust.mesh import names
 from meshtrust.mesh.authorities import Stored, choose, read_stored
-from meshtrust.mesh.copies import read_copies
+from meshtrust.mesh.copies import configmap_names, read_copies
 from meshtrust.mesh.instances import find_instances
 from meshtrust.mesh.look import Look
 from meshtrust.mesh.model import Anchor, Authority, Copy, Era, Gap, Instance, Kind, Mesh, Role, Sight
 from meshtrust.objects import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from meshtrust.source import Scope, Source
 
@@ -28,24 +28,50 @@ def read_meshes(source: Source, scope: Scope) -> tuple[Mesh, ...]:
     """
     look = Look(source)
     look.gaps += [Gap(file.ref, sight, file.why) for file in source.unread for sight in (Sight.CA, Sight.COPIES)]
-    instances = _of_revision(find_instances(look, scope.istio_namespace), scope.revision)
-    homes = {i.ref.namespace for i in instances} or _homes_of_secrets(look, scope)
-    copies = read_copies(look, instances, homes, scope.namespace)
-    homes = homes or {copy.ref.namespace for copy in copies if copy.ref.namespace in names.HOMES}
-    if not homes:
+    everyone = find_instances(look, scope.istio_namespace)
+    judged = _chosen(look, everyone, scope) or _homes_of_secrets(look, scope)
+    homes = {instance.ref.namespace for instance in everyone} | judged
+    copies = read_copies(look, everyone, homes, scope.namespace)
+    held = {copy.ref.namespace for copy in copies}
+    judged = judged or held.intersection(names.HOMES)
+    if not judged or not (everyone or _stands_there(look, judged, held)):
         raise _nothing_found(look, copies)
-    meshes = [_read_mesh(look, home, instances, copies, scope) for home in sorted(homes)]
-    return tuple(replace(mesh, copies=_copies_of(mesh, meshes, copies)) for mesh in meshes)
+    meshes = [_read_mesh(look, home, everyone, copies, scope) for home in sorted(judged)]
+    return tuple(
+        replace(mesh, copies=own) for mesh, own in zip(meshes, _shared_out(meshes, homes, copies), strict=True)
+    )
 
 
-def _of_revision(instances: tuple[Instance, ...], revision: str) -> tuple[Instance, ...]:
-    if not revision or not instances:
-        return instances
-    chosen = tuple(i for i in instances if (i.revision or names.DEFAULT_REVISION) == revision)
-    if not chosen:
-        known = ", ".join(sorted({i.revision or "one without a revision" for i in instances}))
-        raise ToolError(f"no control plane of revision {revision} is there", f"there is {known}")
-    return chosen
+def _chosen(look: Look, everyone: tuple[Instance, ...], scope: Scope) -> set[str]:
+    """The namespaces of the control planes that are asked for. Raises ToolError where one that is named is missing."""
+    homes = {i.ref.namespace for i in everyone}
+    if scope.istio_namespace and everyone and scope.istio_namespace not in homes:
+        raise ToolError(
+            f"no control plane is in namespace {scope.istio_namespace}", f"there is one in {_listed(homes)}"
+        )
+    homes &= {scope.istio_namespace} if scope.istio_namespace else homes
+    if not scope.revision:
+        return homes
+    there = {i.ref.namespace for i in everyone if _is_of(i, scope.revision)} & homes
+    if not there:
+        known = {i.revision or "one without a revision" for i in everyone if i.ref.namespace in homes}
+        why = look.gaps[0].why if look.gaps else "none at all"
+        raise ToolError(f"no control plane of revision {scope.revision} is there", f"there is {_listed(known) or why}")
+    return there
+
+
+def _is_of(instance: Instance, revision: str) -> bool:
+    return (instance.revision or names.DEFAULT_REVISION) == revision
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(sorted(words))
+
+
+def _stands_there(look: Look, homes: Iterable[str], held: set[str]) -> bool:
+    """Whether a namespace that nothing runs in has anything of a mesh: a CA's Secret, or a published root."""
+    named = ((home, name) for home in homes for name in (names.CA_SECRET, names.CACERTS))
+    return not held.isdisjoint(homes) or any(look.one(Sight.CA, "Secret", home, name) for home, name in named)
 
 
 def _homes_of_secrets(look: Look, scope: Scope) -> set[str]:
@@ -88,16 +114,26 @@ def _read_mesh(
     published = _published(copies, home)
     stored = Stored(seen=False) if scope.public else _read_stored(look, home)
     choice = choose(look, home, own, stored, tuple(c for copy in published for c in copy.certificates))
+    asked = tuple(
+        authority
+        for authority in choice.authorities
+        if not scope.revision or any(_is_of(instance, scope.revision) for instance in authority.instances)
+    )
     istiod = not own or any(i.era is Era.ISTIOD for i in own)
     internal = any(authority.kind is not Kind.EXTERNAL for authority in choice.authorities)
-    if not own and internal and not shared.source.recorded and not shared.gaps:
+    # A recording without any pod says nothing of the control plane; everything else that finds none has looked.
+    unrecorded = not own and shared.source.recorded and not shared.source.holds("Pod")
+    if not own and internal and not unrecorded and not shared.gaps:
         look.gaps.append(Gap(Ref("Pod", home, ""), Sight.SETTINGS, "no istiod and no Citadel runs here"))
     if istiod and not published and not shared.source.holds("ConfigMap"):
         look.gaps.append(Gap(Ref("ConfigMap", home, names.ROOT_CONFIGMAP), Sight.COPIES, _NOT_RECORDED))
     return Mesh(
         namespace=home,
         era=Era.ISTIOD if any(i.era is Era.ISTIOD for i in own) else own[0].era if own else None,
-        authorities=tuple(_with_published_roots(authority, published) for authority in choice.authorities),
+        authorities=tuple(_with_published_roots(authority, published) for authority in asked),
+        rivals=tuple(authority for authority in choice.authorities if authority not in asked),
+        configmap=configmap_names(own)[0],
+        asked=scope.namespace,
         waiting=choice.waiting,
         unused=choice.unused,
         serving=() if scope.public or not istiod else _serving(look, home),
@@ -109,6 +145,7 @@ def _read_mesh(
             {
                 *((Sight.CA, Sight.SERVING) if scope.public else ()),
                 *((Sight.CLOCK,) if shared.source.recorded else ()),
+                *((Sight.SETTINGS,) if unrecorded else ()),
             }
         ),
         remarks=(*shared.remarks, *look.remarks),
@@ -131,8 +168,8 @@ def _published(copies: tuple[Copy, ...], home: str) -> tuple[Copy, ...]:
 
 
 def _with_published_roots(authority: Authority, published: tuple[Copy, ...]) -> Authority:
-    """Of a CA whose Secrets are not here, or not seen, the published roots are all that can be judged."""
-    if authority.kind not in {Kind.EXTERNAL, Kind.UNSEEN}:
+    """Of a CA whose Secrets are not here, not seen, or gone, the published roots are all that can be judged."""
+    if authority.kind not in {Kind.EXTERNAL, Kind.UNSEEN} and authority.key_ref:
         return authority
     return replace(
         authority,
@@ -152,24 +189,23 @@ def _serving(look: Look, home: str) -> tuple[Anchor, ...]:
     return tuple(Anchor(place, Role.SERVING, certificate) for certificate in look.certificates(place, text)[:1])
 
 
-def _copies_of(mesh: Mesh, meshes: Iterable[Mesh], copies: tuple[Copy, ...]) -> tuple[Copy, ...]:
-    """The copies that belong to a mesh: those at its home, and elsewhere those that hold a root of its key.
+def _shared_out(meshes: list[Mesh], homes: Iterable[str], copies: tuple[Copy, ...]) -> Iterator[tuple[Copy, ...]]:
+    """Give each mesh the copies that are its own: those at its home, and elsewhere those that hold a root of its key.
 
-    A copy that holds nobody's root is the first mesh's to judge, so that it is judged once.
+    Also the control planes that are not judged have theirs. A copy that holds nobody's root is the first mesh's to
+    judge, so that it is judged once.
     """
-    everyone = list(meshes)
-    if len(everyone) == 1:
-        return copies
-    homes = {other.namespace for other in everyone}
+    keys = {
+        home: {c.key_bytes for copy in _published(copies, home) for c in copy.certificates} for home in sorted(homes)
+    }
+    for mesh in meshes:
+        keys[mesh.namespace] |= {root.certificate.key_bytes for ca in mesh.authorities for root in ca.roots}
 
-    def owner(copy: Copy) -> Mesh:
-        if copy.ref.namespace in homes:
-            return next(other for other in everyone if other.namespace == copy.ref.namespace)
+    def owner(copy: Copy) -> str:
+        if copy.ref.namespace in keys:
+            return copy.ref.namespace
         held = {certificate.key_bytes for certificate in copy.certificates}
-        return next((other for other in everyone if held & _root_keys(other)), everyone[0])
+        return next((home for home, theirs in keys.items() if held & theirs), meshes[0].namespace)
 
-    return tuple(copy for copy in copies if owner(copy).namespace == mesh.namespace)
-
-
-def _root_keys(mesh: Mesh) -> set[bytes]:
-    return {root.certificate.key_bytes for authority in mesh.authorities for root in authority.roots}
+    for mesh in meshes:
+        yield tuple(copy for copy in copies if len(keys) == 1 or owner(copy) == mesh.namespace)
