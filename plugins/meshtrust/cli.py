@@ -332,7 +332,7 @@ def open_source(options: Options) -> AbstractContextManager[Source]:
         from meshtrust.cluster import Connection  # noqa: PLC0415 - each source is imported when it is asked
         from meshtrust.manifests import Recording  # noqa: PLC0415 - as above
 
-        if connection_of(options) != Connection():
+        if dataclasses.replace(connection_of(options), request_timeout=Connection().request_timeout) != Connection():
             raise UsageError(
                 "-f reads a recording: an option that says which cluster to ask, and how, does not go with it"
             )
