@@ -46,16 +46,19 @@ class Archive:
 
 def pack(binary: Path, version: str, papers: Mapping[str, bytes]) -> Path:
     """Put the plugin and its papers (LICENSE, notices) into an archive for this platform, without a link in it."""
-    files = [(name, content, 0o644) for name, content in sorted(papers.items())]
-    files.append((binary.name, binary.read_bytes(), 0o755))
-    stem = f"{binary.name.removesuffix('.exe')}_v{version}_{this_platform()}"
-    if sys.platform == "win32":
-        archive = binary.with_name(f"{stem}.zip")
+    ending = "zip" if sys.platform == "win32" else "tar.gz"
+    archive = binary.with_name(f"{binary.name.removesuffix('.exe')}_v{version}_{this_platform()}.{ending}")
+    write_archive(archive, binary.name, binary.read_bytes(), papers)
+    return archive
+
+
+def write_archive(archive: Path, name: str, binary: bytes, papers: Mapping[str, bytes]) -> None:
+    """Write a zip or a tar.gz, by its name: regular files with their modes, all of one old time."""
+    files = [*((paper, papers[paper], 0o644) for paper in sorted(papers)), (name, binary, 0o755)]
+    if archive.suffix == ".zip":
         _zip(archive, files)
     else:
-        archive = binary.with_name(f"{stem}.tar.gz")
         archive.write_bytes(gzip.compress(_tar(files), mtime=0))
-    return archive
 
 
 def this_platform() -> str:

@@ -52,6 +52,7 @@ def start() -> None:
             Contender("--version", (plugin, "--version"), 1.0),
             Contender("--help", (plugin, "--help"), 2.0),
             Contender("expiry --help", (plugin, "expiry", "--help"), 2.0),
+            Contender("completion of an option", (plugin, "__complete", "expiry", "--o"), 1.5),
             Contender("expiry", (plugin, "expiry"), 5.0),
         )
         for contender in contenders * (1 + RUNS):  # by turns, so that a busy moment meets all of them

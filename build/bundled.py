@@ -52,7 +52,10 @@ class _Library:
     licence: str
 
 
-_OPENSSL = _Library(("libcrypto", "libssl"), "openssl", ssl.OPENSSL_VERSION.split()[1], "Apache-2.0")
+_BEFORE_3 = ssl.OPENSSL_VERSION_INFO < (3,)  # it had a licence of its own
+_OPENSSL = _Library(
+    ("libcrypto", "libssl"), "openssl", ssl.OPENSSL_VERSION.split()[1], "OpenSSL" if _BEFORE_3 else "Apache-2.0"
+)
 _LIBRARIES = (
     _OPENSSL,
     _Library(("libz.", "zlib1."), "zlib", zlib.ZLIB_RUNTIME_VERSION, "Zlib"),
@@ -151,7 +154,7 @@ def _listed_parts(package: Distribution) -> list[Mapping[str, Any]]:
 
 
 def _of_library(library: _Library, source: str) -> Component:
-    own, systems = _own_text(library.name), _systems_text(source)
+    own, systems = _own_text(library.name) if library.licence != "OpenSSL" else "", _systems_text(source)
     if not own and not systems:
         raise Unlicensed(f"no licence text is found for {source}")
     version = f"@{library.version}" if library.version else ""
@@ -168,7 +171,7 @@ def _systems_text(source: str) -> str:
     """Find what the package that brought a library says of it: Debian's copyright file, or Red Hat's licences."""
     for command, pattern in (
         (("dpkg", "-S", f"*/{Path(source).name}"), "/usr/share/doc/{}/copyright"),
-        (("rpm", "-qf", "--queryformat", "%{NAME}", source), "/usr/share/licenses/{}/COPYING*"),
+        (("rpm", "-qf", "--queryformat", "%{NAME}", source), "/usr/share/licenses/{}/*"),
     ):
         try:
             owner = subprocess.run(command, capture_output=True, text=True, check=True).stdout.partition(":")[0]

@@ -77,3 +77,11 @@ def glibc(files: Iterable[Path]) -> tuple[int, int] | None:
         if b"GLIBC_ABI_DT_RELR\0" in content:
             needed.add(_RELATIVE_RELOCATIONS)
     return max(needed, default=None)
+
+
+def too_demanding(needed: tuple[int, int] | None, limit: tuple[int, int] | None) -> str:
+    """One line that says that a newer GLIBC is needed than was promised, or nothing."""
+    if not needed or not limit or needed <= limit:
+        return ""
+    promised = ".".join(map(str, limit))
+    return f"GLIBC {'.'.join(map(str, needed))} is newer than {promised}: build on an older system"

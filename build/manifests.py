@@ -54,7 +54,7 @@ It is called "kubectl $name", with a dash: "kubectl istio root" and its like are
 For completion of its options, contexts, namespaces and pods, beside kubectl's own:
   cd "$${KREW_ROOT:-$$HOME/.krew}/bin"
   ln -s $command kubectl_complete-$plugin
-Remove that link when you uninstall. Without kubectl's completion: source <(kubectl $name completion bash)
+Remove that link before you uninstall. Without kubectl's completion: source <(kubectl $name completion bash)
 
 The plugin unpacks itself into $$TMPDIR (else /tmp) at each start. Where that is mounted noexec or is full,
 set TMPDIR to another folder.

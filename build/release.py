@@ -20,7 +20,7 @@ from archives import archives_in, pack, write_checksums
 from bill import write_bill
 from bundled import Unlicensed, components, notices
 from clone import NOWHERE, ROOT, homepage, refusal, source_version
-from freezing import freeze, glibc, what_lacks
+from freezing import freeze, glibc, too_demanding, what_lacks
 from index import make_index
 
 import manifests
@@ -64,9 +64,9 @@ def release(options: argparse.Namespace) -> int:
         return _say(str(error), REFUSED)
     needed = glibc(made)
     if needed:
-        print(f"the plugins need GLIBC {_dotted(needed)} or newer")
-    if options.max_glibc and needed and needed > options.max_glibc:
-        return _say(f"that is newer than {_dotted(options.max_glibc)}: build on an older system", REFUSED)
+        print(f"the plugins need GLIBC {'.'.join(map(str, needed))} or newer")
+    if why := too_demanding(needed, options.max_glibc):
+        return _say(why, REFUSED)
     return render(options) if options.version else 0
 
 
@@ -119,10 +119,6 @@ def _folder(text: str) -> Path:
 def _version(text: str) -> tuple[int, int]:
     major, _, minor = text.partition(".")
     return int(major), int(minor)
-
-
-def _dotted(version: tuple[int, int]) -> str:
-    return ".".join(map(str, version))
 
 
 def _say(why: str, code: int) -> int:

@@ -23,8 +23,21 @@ class UnpackingFinder:
     @staticmethod
     def find_spec(name, _path=None, _target=None):
         for library, begin, size in NEEDS.pop(name, ()):
-            unpack(os.path.join(sys._MEIPASS, library), begin, size)
+            try:
+                unpack(os.path.join(sys._MEIPASS, library), begin, size)
+            except OSError as error:
+                give_up(error)
         return spec_from_file_location(name, os.path.join(sys._MEIPASS, FILES[name])) if name in FILES else None
+
+
+def give_up(error):
+    """Say so in one line, and end: what is there would be a library cut short."""
+    folder = os.path.dirname(sys._MEIPASS)
+    sys.stderr.write(
+        f"error: {folder}: {error.strerror} - the plugin unpacks itself there: set TMPDIR to another folder\n"
+    )
+    sys.stderr.flush()
+    os._exit(3)
 
 
 def unpack(file, begin, size):

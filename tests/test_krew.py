@@ -18,8 +18,7 @@ import pytest
 from cluster.programs import cache_folder
 from meshes import CASES
 from meshtrust import __version__
-from releasing import PLUGINS, release, released, served
-from releasing import ROOT as CLONE
+from releasing import PLUGINS, ROOT, release, released, served
 from sandbox.server import serve
 
 if TYPE_CHECKING:
@@ -230,7 +229,7 @@ def test_a_manifest_on_a_server_installs_without_any_index(user: User, published
 def test_a_zip_of_windows_is_installed_with_its_mode(
     user: User, published: Published, index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(CLONE / "build")
+    monkeypatch.syspath_prepend(ROOT / "build")
     archive = published.archives / f"kubectl-istio_root_v{NEXT}_windows_amd64.zip"
     importlib.import_module("archives").write_archive(archive, "kubectl-istio_root.exe", b"MZ", {"LICENSE": b"free"})
     try:

@@ -89,6 +89,11 @@ class Tally:
                 problems.pop(place, None)
         return places
 
+    def forget_half(self, half: Half) -> None:
+        """Take back a half: what it was held against has changed."""
+        for row in [row for row in self.rows.values() if row.half is half]:
+            self.forget(row.place.at(""))
+
     def settle(self, pairs: Pairs) -> None:
         """Say what only shows when everybody has been seen: who refuses whose leaf."""
         for place, detail in pairs.refused():

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from istio_certverify.fleet import Targets, of_scope
-from istio_certverify.holding import Half, Reference
+from istio_certverify.holding import Half
 from istio_certverify.live import Looking, Register
 from istio_certverify.pairs import Pairs
 from istio_certverify.published import MESH_CHECKS, named_once
 from istio_certverify.rows import mesh_rows
 from istio_certverify.rules import LIVE_CHECKS, SECRET_CHECKS
 from istio_certverify.saying import say
-from istio_certverify.stored import citadels_of, judge_workloads, with_published
+from istio_certverify.settling import Published
+from istio_certverify.stored import citadels_of, judge_workloads
 from istio_certverify.tally import Row, Tally
 from istio_certverify.waiting import wait
 from meshtrust.errors import ToolError, UsageError
-from meshtrust.findings import Level, Terms, Threshold, examine, not_asked
-from meshtrust.mesh import Gap, Look, Mesh, Proxy, Sight, read_meshes, read_proxies
+from meshtrust.findings import Level, examine, not_asked
+from meshtrust.mesh import Gap, Look, Proxy, Sight, read_proxies
 from meshtrust.objects import Ref
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from istio_certverify.holding import Reference
     from meshtrust.cli import Reading
     from meshtrust.findings import Check
     from meshtrust.report import Report
-
-_NEVER = Threshold(timedelta(0), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,54 +56,88 @@ class _Verifying:
     """One run: it grows step by step, so that Ctrl-C and the deadline leave what was seen until then."""
 
     def __init__(self, reading: Reading, wish: Wish) -> None:
-        self._source, self._scope, self._now = reading.source, reading.scope, reading.now
+        self._source, self._scope = reading.source, reading.scope
         self._reading, self._wish = reading, wish
-        self._terms = Terms(reading.now, _NEVER, _NEVER)
-        self._begin = monotonic()
-        self._deadline = None if wish.timeout is None else self._begin + wish.timeout
-        self._look = Look(reading.source)
+        self._deadline = None if wish.timeout is None else monotonic() + wish.timeout
+        self._published = Published(reading.source, reading.scope, reading.now)
+        self._workloads, self._look = Look(reading.source), Look(reading.source)
+        self._missing: tuple[Ref, ...] = ()
         self._tally, self._pairs = Tally(), Pairs()
 
     def report(self) -> Report:
-        meshes = read_meshes(self._source, self._scope)
         interrupted = False
         try:
             if self._wish.stored:
-                meshes = self._judge_stored(meshes)
+                self._published.read_beside()
+            self._settle()
+            self._judge_workloads()
+            number = self._published.number
             if self._wish.live:
-                self._judge_live(meshes)
+                self._judge_live()
+            if number != self._published.number and self._seconds_left() and self._citadels():
+                self._judge_workloads()
         except KeyboardInterrupt:
             interrupted = True
             self._cut_short("interrupted")
         self._tally.settle(self._pairs)
-        return self._said(meshes, interrupted=interrupted)
+        return self._said(interrupted=interrupted)
 
-    def _judge_stored(self, meshes: tuple[Mesh, ...]) -> tuple[Mesh, ...]:
-        meshes = with_published(self._look, meshes, self._scope)
-        missing = (
-            ()
-            if self._scope.public
-            else judge_workloads(self._look, meshes, self._scope, self._tally, self._now, self._deadline)
+    def _seconds_left(self) -> float:
+        return inf if self._deadline is None else max(self._deadline - monotonic(), 0.0)
+
+    def _settle(self) -> None:
+        """With half of the time at most, where proxies are to be asked in the other half."""
+        if self._wish.wait:
+            left = self._seconds_left()
+            self._published.settle(self._reading.progress, monotonic() + (left / 2 if self._wish.live else left))
+
+    def _citadels(self) -> bool:
+        return self._wish.stored and any(citadels_of(mesh) for mesh in self._published.meshes)
+
+    def _judge_workloads(self) -> None:
+        if not self._wish.stored or self._scope.public:
+            return
+        self._tally.forget_half(Half.STORED)
+        self._workloads = Look(self._source)
+        published = self._published
+        self._missing = judge_workloads(
+            self._workloads, published.meshes, self._scope, self._tally, published.now, self._deadline
         )
-        return (replace(meshes[0], missing=(*meshes[0].missing, *missing)), *meshes[1:])
 
-    def _judge_live(self, meshes: tuple[Mesh, ...]) -> None:
-        proxies = self._proxies(meshes)
+    def _judge_live(self) -> None:
+        self._name_machines()
+        while not self._judge_proxies():
+            self._tally.forget_half(Half.LIVE)
+            self._pairs = Pairs()
+            self._settle()
+            self._name_machines()
+
+    def _judge_proxies(self) -> bool:
+        """Say whether the roots stayed the same: where they did not, the proxies must be held against others."""
+        published, references = self._published, self._published.references
+        now = published.now
         looking = Looking(
             source=self._source,
-            references={mesh.namespace: Reference.of(mesh) for mesh in meshes},
-            register=Register.of(meshes, self._tally),
+            references=references,
+            register=Register.of(published.meshes, self._tally),
             tally=self._tally,
             pairs=self._pairs,
             concurrency=self._wish.concurrency,
             progress=self._reading.progress,
         )
-        self._name_machines()
-        looking.look(proxies, self._now, self._deadline)
+        proxies = self._proxies()
+        looking.look(proxies, now, self._deadline)
         if not self._source.recorded:
-            proxies = looking.again(proxies, lambda: self._proxies(meshes), self._now, self._deadline)
-        if self._wish.wait:
-            wait(looking, proxies, lambda: self._proxies(meshes), self._now, self._deadline)
+            proxies = looking.again(proxies, self._proxies, now, self._deadline)
+        if not self._wish.wait:
+            return True
+        return wait(looking, proxies, self._proxies, lambda: self._stays(references), now, self._deadline)
+
+    def _stays(self, references: Mapping[str, Reference]) -> bool:
+        """Read what is stored again: it is told as it is at the end, and may be of other roots by then."""
+        if self._seconds_left():
+            self._published.read_again()
+        return _roots(references) == _roots(self._published.references)
 
     def _name_machines(self) -> None:
         """Virtual machines are no pods: nobody here can ask their proxies."""
@@ -112,13 +148,13 @@ class _Verifying:
             row = Row(Half.LIVE, "virtual machine", found.ref, level=Level.UNKNOWN, detail=why, moved=False)
             self._tally.miss(row, Gap(found.ref, Sight.MEMORY, why))
 
-    def _proxies(self, meshes: tuple[Mesh, ...]) -> tuple[Proxy, ...]:
+    def _proxies(self) -> tuple[Proxy, ...]:
         """Those that are judged: narrowed by what was typed, and of the control planes that are."""
         self._look.gaps = [gap for gap in self._look.gaps if gap.sight is not Sight.PROXIES]
         if self._source.recorded and not self._source.holds("Pod"):
             self._look.gaps.append(Gap(Ref("Pod", "", ""), Sight.PROXIES, "there are no pods in the recording"))
         found = read_proxies(self._look, self._scope.namespace, self._wish.selector)
-        chosen = self._wish.targets.of(of_scope(found, meshes, self._scope))
+        chosen = self._wish.targets.of(of_scope(found, self._published.meshes, self._scope))
         if self._wish.targets and not chosen and not self._look.gaps:
             raise ToolError(f"no proxy is there for {self._wish.targets}", "POD, POD.NAMESPACE or TYPE/NAME name one")
         return chosen
@@ -127,32 +163,43 @@ class _Verifying:
         sights = ((Sight.WORKLOADS, self._wish.stored), (Sight.MEMORY, self._wish.live))
         self._look.gaps += [Gap(Ref("Run", "", "istio-certverify"), sight, why) for sight, asked in sights if asked]
 
-    def _said(self, meshes: tuple[Mesh, ...], *, interrupted: bool) -> Report:
-        everything = tuple(replace(mesh, gaps=(*mesh.gaps, *self._look.gaps)) for mesh in meshes)
-        mesh_checks = MESH_CHECKS if self._wish.stored else MESH_CHECKS[:1]
-        on_meshes = examine(everything, self._terms, mesh_checks)
-        holding_checks = self._holding_checks(meshes)
+    def _said(self, *, interrupted: bool) -> Report:
+        published, wish = self._published, self._wish
+        first, *others = published.meshes
+        meshes = (replace(first, missing=(*first.missing, *self._missing)), *others)
+        looks = (published.look, self._workloads, self._look)
+        remarks = (*(mesh.remarks for mesh in meshes), *(look.remarks for look in looks))
+        unseen = (*published.gaps, *self._workloads.gaps, *self._look.gaps)
+        everything = tuple(replace(mesh, gaps=(*mesh.gaps, *unseen)) for mesh in meshes)
+        mesh_checks = MESH_CHECKS if wish.stored else MESH_CHECKS[:1]
+        on_meshes = examine(everything, published.terms, mesh_checks)
+        holding_checks = self._holding_checks()
         gaps = tuple(gap for mesh in everything for gap in mesh.gaps)
         findings = (*named_once(on_meshes), *self._tally.findings(gaps, holding_checks))
-        rows = (*(mesh_rows(meshes, on_meshes) if self._wish.stored else ()), *self._tally.rows.values())
+        rows = (*(mesh_rows(meshes, on_meshes) if wish.stored else ()), *self._tally.rows.values())
         return say(
             rows,
             findings,
-            now=self._now,
-            roots=tuple(root for mesh in meshes for root in Reference.of(mesh).roots),
+            now=published.now,
+            roots=tuple(root for reference in published.references.values() for root in reference.roots),
             remarks=(
                 *self._reading.remarks,
-                *dict.fromkeys((*(remark for mesh in meshes for remark in mesh.remarks), *self._look.remarks)),
+                *dict.fromkeys(remark for said in remarks for remark in said),
             ),
             not_asked=(*not_asked(everything, mesh_checks), *self._left_out(mesh_checks, holding_checks)),
             interrupted=interrupted,
         )
 
-    def _holding_checks(self, meshes: tuple[Mesh, ...]) -> tuple[Check, ...]:
-        secrets = self._wish.stored and not self._scope.public and any(citadels_of(mesh) for mesh in meshes)
+    def _holding_checks(self) -> tuple[Check, ...]:
+        secrets = self._citadels() and not self._scope.public
         asked = (*(SECRET_CHECKS if secrets else ()), *(LIVE_CHECKS if self._wish.live else ()))
         return tuple(dict.fromkeys(asked))
 
     def _left_out(self, mesh_checks: tuple[Check, ...], holding_checks: tuple[Check, ...]) -> tuple[str, ...]:
         left = [one.id for one in MESH_CHECKS if one not in mesh_checks]
         return (*left, *(one.id for one in LIVE_CHECKS if one not in holding_checks))
+
+
+def _roots(references: Mapping[str, Reference]) -> dict[str, tuple[object, ...]]:
+    """By the namespace of the control plane: those that sign, and all that are trusted."""
+    return {home: (one.roots, one.signing, frozenset(one.bundle)) for home, one in references.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,13 +30,19 @@ class Demands:
     outdated_than: IstioVersion | None = None
 
 
-def versions_of(fleet: Fleet) -> Mapping[tuple[Ref, str], tuple[IstioVersion, ...]]:
-    """The releases that run side by side in one workload's containers of one name, the newest first."""
-    found: dict[tuple[Ref, str], set[IstioVersion]] = defaultdict(set)
+def workloads_of_several_versions(fleet: Fleet) -> Mapping[tuple[Ref, str], Mapping[IstioVersion, int]]:
+    """How many pods run each version, the newest first, where the containers of one workload have several."""
+    first: dict[tuple[Ref, str], IstioVersion] = {}
+    several: set[tuple[Ref, str]] = set()
     for one in fleet.proxies:
-        if one.version:
-            found[one.owner, one.container].add(one.version)
-    return {key: tuple(sorted(versions, reverse=True)) for key, versions in found.items()}
+        key = (one.owner, one.container)
+        if one.version and first.setdefault(key, one.version) != one.version:
+            several.add(key)
+    counts: dict[tuple[Ref, str], Counter[IstioVersion]] = {key: Counter() for key in first if key in several}
+    for one in fleet.proxies if several else ():
+        if one.version and (one.owner, one.container) in several:
+            counts[one.owner, one.container][one.version] += 1
+    return {key: dict(sorted(found.items(), reverse=True)) for key, found in counts.items()}
 
 
 @check(
@@ -166,15 +172,8 @@ def new_enough(fleet: Fleet, demands: Demands) -> Iterator[Problem]:
     hint="kubectl rollout status tells whether a rollout is stuck halfway; a restart brings all to one version",
 )
 def one_version(fleet: Fleet, _demands: Demands) -> Iterator[Problem]:
-    several = {key: versions for key, versions in versions_of(fleet).items() if len(versions) > 1}
-    pods: dict[tuple[Ref, str], dict[IstioVersion, int]] = {key: dict.fromkeys(several[key], 0) for key in several}
-    for one in fleet.proxies:
-        key = (one.owner, one.container)
-        if key in pods and one.version:
-            pods[key][one.version] += 1
-    for (owner, _), counts in pods.items():
-        listed = ", ".join(f"{version.build} in {_pods(count)}" for version, count in counts.items())
-        yield Problem(owner, listed)
+    for (owner, _), counts in workloads_of_several_versions(fleet).items():
+        yield Problem(owner, ", ".join(f"{version.build} in {_pods(count)}" for version, count in counts.items()))
 
 
 def _pods(count: int) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from istio_proxyver import cures
-from istio_proxyver.checks import CHECKS, Demands, new_enough, pilots, versions_of
+from istio_proxyver.checks import CHECKS, Demands, new_enough, pilots, workloads_of_several_versions
 from istio_proxyver.fleet import Fleet, read_fleet
 from meshtrust.findings import Finding, Level, examine, not_asked
 from meshtrust.mesh import Proxy, ProxyKind
@@ -83,12 +83,12 @@ def _rows(
     fleet: Fleet, findings: Iterable[Finding], support: Mapping[tuple[int, int], str], now: datetime
 ) -> Iterator[_Row]:
     verdicts, today = _verdicts(findings), now.strftime("%Y-%m-%d")
-    several = {key: found[0] for key, found in versions_of(fleet).items() if len(found) > 1}
+    several = workloads_of_several_versions(fleet) if verdicts else {}
     for one in fleet.proxies:
-        level, cure = verdicts.get(one.place, _FINE)
+        level, cure = verdicts.get(one.place, _FINE) if verdicts else _FINE
         # Of a workload with several versions, the pods with the newest are as they should be.
-        newest = several.get((one.owner, one.container)) if several else None
-        halfway = verdicts.get(one.owner, _FINE)[0] if newest and one.version != newest else Level.OK
+        newest = next(iter(several.get((one.owner, one.container), ())), one.version) if several else one.version
+        halfway = verdicts.get(one.owner, _FINE)[0] if one.version != newest else Level.OK
         if halfway > level:
             level, cure = halfway, cures.renewed(one)
         ends = support.get(one.version.line, "") if one.version and one.kind is not ProxyKind.AGENTGATEWAY else ""
@@ -162,29 +162,26 @@ def _more(row: _Row) -> tuple[str, ...]:
     return (one.image or "<none>", source, one.revision or "<none>", ends or "<unknown>", one.container)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class _Alike:
-    """What is counted in one line, the newest version first and before it what nobody tells."""
-
-    group: tuple[str, ...]
-    age: tuple[int, ...]
-    version: str
-    kind: str
-
-
 def _summary(rows: Iterable[_Row], by: str) -> Table:
     """A line for each version and kind, the newest first, with the worst of its verdicts."""
     titles, group = _GROUPS[by]
-    levels: dict[_Alike, list[Level]] = defaultdict(list)
+    groups: dict[tuple[tuple[str, ...], str, str], list[_Row]] = defaultdict(list)
     for row in rows:
-        version = row.proxy.version
-        age = (-version.major, -version.minor, -version.patch) if version else ()
-        levels[_Alike(group(row), age, row.version or "<unknown>", str(row.proxy.kind))].append(row.level)
+        groups[group(row), row.version, row.proxy.kind].append(row)
     lines = (
-        (*alike.group, alike.version, alike.kind, str(len(found)), str(max(found)))
-        for alike, found in sorted(levels.items())
+        (*named, version or "<unknown>", str(kind), str(len(found)), str(max(row.level for row in found)))
+        for (named, version, kind), found in sorted(groups.items(), key=_newest_first)
     )
     return Table((*titles, *_COUNTED), tuple(lines))
+
+
+def _newest_first(
+    line: tuple[tuple[tuple[str, ...], str, str], list[_Row]],
+) -> tuple[tuple[str, ...], tuple[int, ...], str, str]:
+    """By group, the newest version first and before it what nobody tells."""
+    (group, named, kind), rows = line
+    version = rows[0].proxy.version
+    return group, (-version.major, -version.minor, -version.patch) if version else (), named, kind
 
 
 def _remarks(fleet: Fleet) -> Iterator[str]:

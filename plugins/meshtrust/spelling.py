@@ -36,6 +36,11 @@ def kubectl_spelling(verbs: Iterable[str], parameters: Iterable[Parameter], word
     return [*verb, *options, *(["--", *rest] if rest else [])]
 
 
+def canonical(name: str) -> str:
+    """The spelling of an option's name that the parser knows."""
+    return _ALIASES.get(name, name.replace("_", "-"))
+
+
 # `flags` below knows every option by each spelling: all the spellings of a flag, none of an option with a value.
 
 
@@ -54,7 +59,7 @@ def _sort(words: Iterator[str], flags: Mapping[str, tuple[str, ...]]) -> tuple[l
 
 def _long(word: str, words: Iterator[str], flags: Mapping[str, tuple[str, ...]], options: list[str]) -> None:
     given, equals, value = word.partition("=")
-    name = _ALIASES.get(given, given.replace("_", "-"))
+    name = canonical(given)
     if flags.get(name):
         _switch(name, value.lower() if equals else "true", flags, options)
     elif name in flags:

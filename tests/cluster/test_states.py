@@ -168,7 +168,6 @@ def test_an_expired_root_is_told_while_istiod_does_not_get_ready(mesh: Mesh, exp
     mesh.restart(*mesh.deployments)
 
 
-@pytest.mark.xfail(reason="--wait waits for proxies alone: what is stored is read once, at the start")
 def test_waiting_outlasts_the_moment_in_which_two_istiods_overwrite_each_other(mesh: Mesh, certverify: Plugin) -> None:
     mesh.sign_with(ROOT)
     mesh.store_root(EXTENDED)

@@ -61,6 +61,11 @@ def read_context(connection: Connection, service_account: Path = SERVICE_ACCOUNT
     return with_options(context, connection)
 
 
+def names_in(section: str, connection: Connection) -> tuple[str, ...]:
+    """List the contexts, clusters or users that could be chosen."""
+    return _read_files(connection).names(section)
+
+
 class _Files:
     """Kubeconfig files, merged: of two entries with one name the first counts."""
 
@@ -92,8 +97,11 @@ class _Files:
 
     @property
     def contexts(self) -> tuple[str, ...]:
+        return self.names("contexts")
+
+    def names(self, section: str) -> tuple[str, ...]:
         merged = self._merger.config
-        return tuple(node.value["name"] for node in merged["contexts"].value) if merged else ()
+        return tuple(node.value["name"] for node in merged[section].value) if merged else ()
 
     def find(self, section: str, name: str, shape: type[Entry]) -> Entry | None:
         node = self._merger.config[section].get_with_name(name, safe=True) if self._merger.config else None
