@@ -89,7 +89,7 @@ def test_what_time_does_not_mend_is_not_waited_for(parts: dict[str, object]) -> 
 def test_where_nothing_moves_the_proxies_are_asked_in_the_rest_of_the_time() -> None:
     with serve(not_loaded(OLD)) as server:
         found = live(server, wait=True, timeout=6.0)
-    assert (levels(found), found.verdict.partition(",")[0]) == (NOT_LOADED, "checked 7 of 7")
+    assert (levels(found), found.verdict.partition(",")[0]) == (NOT_LOADED, "checked 8 of 8")
 
 
 def test_only_what_proxies_hold_is_held_against_what_is_loaded_by_then_too() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +65,9 @@ def printable(text: str) -> str:
 
 def _written(envelope: dict[str, Any], output: Output) -> str:
     if output is Output.JSON:
-        return json.dumps(envelope, indent=2, ensure_ascii=False) + "\n"
+        import msgspec  # noqa: PLC0415 - a pretty `json` is written in Python, and there are thousands of rows
+
+        return msgspec.json.format(msgspec.json.encode(envelope), indent=2).decode() + "\n"
     import yaml  # noqa: PLC0415 - only this format pays for it
 
     return yaml.safe_dump(envelope, sort_keys=False, allow_unicode=True, width=1 << 16)
