@@ -11,11 +11,11 @@ import pytest
 
 from istio_certverify.fleet import Targets
 from istio_certverify.verifying import Wish, report
-from meshes import NOW, RENEWED, ROOT, STRANGE, TEAMS, istiod
+from meshes import CITADEL_ROOT, NOW, RENEWED, ROOT, STRANGE, TEAMS, citadel, istiod
 from meshtrust.cli import Reading
 from meshtrust.cluster import Cluster, Connection
 from meshtrust.source import Scope
-from sandbox import Authority, ControlPlane, Leaf, Namespace, Proxy
+from sandbox import Account, Authority, ControlPlane, Leaf, Namespace, Proxy
 from sandbox.faults import Answer
 from sandbox.server import serve
 from verifying import details, levels, live
@@ -105,6 +105,15 @@ def test_what_is_stored_is_told_as_it_is_at_the_end() -> None:
         Timer(1.5, server.become, [late]).start()
         found = live(server, wait=True, timeout=60.0)
     assert levels(found) == {"copies-agree": "warning"}
+
+
+def test_what_citadel_has_worked_through_meanwhile_is_told_as_moved() -> None:
+    older = replace(CITADEL_ROOT, starts=timedelta(days=-366), ends=timedelta(days=3000))
+    behind = (Namespace("bank", accounts=(Account("default", holds=(older,)),)), TEAMS[1])
+    with serve(citadel(namespaces=behind, proxies=(Proxy("web", "shop", "gateway", holds=(older,)),))) as server:
+        Timer(1.5, server.become, [citadel(proxies=(Proxy("web", "shop", "gateway"),))]).start()
+        found = live(server, wait=True, timeout=60.0)
+    assert levels(found) == {}
 
 
 def test_where_the_root_changes_meanwhile_every_proxy_is_held_against_the_new_one() -> None:
