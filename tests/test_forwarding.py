@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import hashlib
 import json
 import re
@@ -336,7 +337,13 @@ class TestManyAtOnce:
                 answers = list(pool.map(ask, asked_for))
             one = [ask(pod) for pod in asked_for[:6]]
         assert answers == one * 84
-        assert threads_and_files() == before
+        for _ in range(300):  # the server runs in this process, and closes its ends in its own time
+            if threads_and_files() <= before:
+                break
+            gc.collect()
+            threading.Event().wait(0.05)
+        threads, files = threads_and_files()
+        assert (threads <= before[0], files <= before[1]) == (True, True)
 
     @pytest.mark.parametrize("hangs", ["proxy", "server"])
     def test_are_all_ended_by_closing(self, server: Server, hangs: str) -> None:
