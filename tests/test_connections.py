@@ -235,10 +235,12 @@ class TestTls:
         tls.load_cert_chain(server.files.certificate, server.files.key)
         tls.verify_mode = ssl.CERT_REQUIRED
         with recorder(tls) as strict:
-            error = refusal(reach({"server": f"https://{strict.address}"}))
-        assert isinstance(error, Unreachable)
-        assert error.message == "Unable to connect to the server: remote error: tls: certificate required"
-        assert error.hint == 'the server does not take the client certificate of user "tester" of context "sandbox"'
+            errors = [refusal(reach({"server": f"https://{strict.address}"})) for _ in range(5)]
+        assert all(isinstance(error, Unreachable) for error in errors)
+        # The reset that follows the alert of TLS 1.3 may overtake it, on a busy machine: once is enough.
+        message = "Unable to connect to the server: remote error: tls: certificate required"
+        hint = 'the server does not take the client certificate of user "tester" of context "sandbox"'
+        assert (message, hint) in [(error.message, error.hint) for error in errors]
 
     def test_a_server_without_tls(self, reach: Callable[..., Cluster]) -> None:
         with recorder() as plain:
