@@ -64,7 +64,7 @@ def _harm(root: Certificate, settings: Renewal | None) -> str:
     version = settings.version if settings else None
     kept = root.organizations[0] if root.organizations else ""
     expected = printable_organization(kept)
-    if version and not version.has(KEEPS_ORGANIZATION) and kept != "cluster.local":
+    if version and not version.has(KEEPS_ORGANIZATION) and kept != names.TRUST_DOMAIN:
         return f"the subject bytes will change (Istio {version} writes its trust domain there): {_REFUSED}"
     if root.subject_bytes != expected:
         return f"the subject bytes will change (Istio keeps one organization, as a PrintableString): {_REFUSED}"

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 INTERRUPTED = 130
-_YOUNG = 100_000  # new objects before a look for cycles: a short run makes hardly any, and looking costs a fifth
 UNKNOWN = 3
 
 

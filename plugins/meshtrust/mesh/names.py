@@ -15,6 +15,7 @@ CITADEL_CONTAINER = "citadel"
 REVISION, DEFAULT_REVISION = "istio.io/rev", "default"  # the label is absent in 1.5
 HOMES = ("istio-system", "aks-istio-system")  # where a control plane stands unless somebody moved it
 
+TRUST_DOMAIN = "cluster.local"  # unless somebody set another
 CA_SECRET = "istio-ca-secret"
 CACERTS = "cacerts"
 GENERATED = "istio-generated"  # the empty data key of a self-signed `cacerts` (1.20)
