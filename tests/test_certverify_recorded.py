@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from istio_certverify.fleet import Targets
-from istio_certverify.verifying import Wish, report
-from meshtrust.cli import Reading
+from istio_certverify.saying import say
 from meshtrust.manifests import Recording
-from meshtrust.source import Scope
+from meshtrust.source import Reading, Scope
+from meshtrust.verification.fleet import Targets
+from meshtrust.verification.verifying import Wish, verify
 from verifying import details, levels
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ def clock(text: str) -> datetime:
 def judged(state: str, now: datetime, *, live: bool = True) -> Report:
     files = [RECORDED / f"{state}.bug-report.tar.gz", RECORDED / f"{state}.secrets.yaml", RECORDED / f"{state}.yaml"]
     source = Recording.read([str(file) for file in files if file.exists()], io.BytesIO())
-    return report(Reading(source, Scope(), now, ()), Wish(stored=True, live=live, targets=Targets()))
+    wish = Wish(stored=True, live=live, targets=Targets())
+    return say(verify(Reading(source, Scope(), now, ()), wish))
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from istio_certverify.fleet import Targets
-from istio_certverify.verifying import Wish, report
+from istio_certverify.saying import say
 from meshes import CITADEL_ROOT, NOW, RENEWED, ROOT, STRANGE, TEAMS, citadel, istiod
-from meshtrust.cli import Reading
 from meshtrust.cluster import Cluster, Connection
-from meshtrust.source import Scope
+from meshtrust.source import Reading, Scope
+from meshtrust.verification.fleet import Targets
+from meshtrust.verification.verifying import Wish, verify
 from sandbox import Account, Authority, ControlPlane, Leaf, Namespace, Proxy
 from sandbox.faults import Answer
 from sandbox.server import serve
@@ -143,5 +143,5 @@ def test_an_interruption_leaves_what_was_read_until_then() -> None:
 
     with serve(not_loaded()) as server, Cluster(Connection(kubeconfig=str(server.kubeconfig))) as cluster:
         wish = Wish(stored=True, live=False, targets=Targets.read(()), wait=True)
-        found = report(Reading(cluster, Scope(), NOW, (), interrupt), wish)
+        found = say(verify(Reading(cluster, Scope(), NOW, (), interrupt), wish))
     assert (found.interrupted, levels(found)["ca-loaded"], lines[-1]) == (True, "warning", "")

@@ -11,11 +11,10 @@ from istio_proxyver.inventory import report
 from istio_proxyver.support import read_support
 from judging import levels
 from meshes import NOW
-from meshtrust.cli import Reading
 from meshtrust.cluster import Cluster, Connection
 from meshtrust.manifests import Recording
 from meshtrust.render import Output, render
-from meshtrust.source import Scope
+from meshtrust.source import Reading, Scope
 from proxy_meshes import CASES, dump
 from sandbox.server import serve
 

@@ -12,10 +12,10 @@ from typer.main import get_command
 import istio_certverify.app
 import istio_proxyver.app
 import istio_root.app
-from istio_certverify.published import MESH_CHECKS
-from istio_certverify.rules import HOLDING_CHECKS, LIVE_CHECKS, SECRET_CHECKS
 from istio_proxyver.checks import CHECKS
 from istio_root.expiry import EXPIRY_CHECKS
+from meshtrust.verification.published import MESH_CHECKS
+from meshtrust.verification.rules import HOLDING_CHECKS, LIVE_CHECKS, SECRET_CHECKS
 
 if TYPE_CHECKING:
     from typer import Typer

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from istio_certverify.fleet import Targets
-from istio_certverify.verifying import Wish, report
+from istio_certverify.saying import say
 from meshes import NOW
-from meshtrust.cli import Reading
 from meshtrust.cluster import Cluster, Connection
 from meshtrust.manifests import Recording
-from meshtrust.source import Scope
+from meshtrust.source import Reading, Scope
+from meshtrust.verification.fleet import Targets
+from meshtrust.verification.verifying import Wish, verify
 from verified_meshes import dump
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def verified(source: Source, *targets: str, scope: Scope | None = None, **wish: Any) -> Report:
     wanted = Wish(**({"stored": True, "live": True, "targets": Targets.read(targets)} | wish))
-    return report(Reading(source, scope or Scope(), NOW, ()), wanted)
+    return say(verify(Reading(source, scope or Scope(), NOW, ()), wanted))
 
 
 def recorded(mesh: Mesh, folder: Path, *targets: str, **wish: Any) -> Report:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meshtrust.cli import HELP_NAMES, Judge, Reading, command
+from meshtrust.cli import HELP_NAMES, Judge, command
 from meshtrust.durations import parse_duration
 from meshtrust.errors import UsageError
 from meshtrust.selectors import parse_selector
 
 if TYPE_CHECKING:
     from meshtrust.report import Report
+    from meshtrust.source import Reading
 
 _MOST = 512  # proxies at a time: more connections than an API server gives one client gladly
 
@@ -39,7 +40,7 @@ app = typer.Typer(
   kubectl istio-certverify --record mesh.yaml; kubectl istio-certverify -f mesh.yaml
 """,
 )
-def verify(
+def verb(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
@@ -76,7 +77,7 @@ def verify(
     ] = "",
 ) -> Judge:
     """Hold every stored copy of trust and every running proxy's memory against the root that signs now."""
-    from istio_certverify.fleet import Targets  # noqa: PLC0415 - --help does not pay for it
+    from meshtrust.verification.fleet import Targets  # noqa: PLC0415 - --help does not pay for it
 
     parse_selector(selector)
     chosen = Targets.read(targets or ())
@@ -84,7 +85,8 @@ def verify(
     limit, number = _timeout(timeout), _number(concurrency)
 
     def judge(reading: Reading) -> Report:
-        from istio_certverify.verifying import Wish, report  # noqa: PLC0415 - as above
+        from istio_certverify.saying import say  # noqa: PLC0415 - as above
+        from meshtrust.verification.verifying import Wish, verify  # noqa: PLC0415 - as above
 
         wish = Wish(
             stored=stored or not (live or narrowed),
@@ -96,11 +98,11 @@ def verify(
             wait=wait,
         )
         if not record:
-            return report(reading, wish)
+            return say(verify(reading, wish))
         from meshtrust.manifests.recorder import Recorder  # noqa: PLC0415 - as above
 
         recorder = Recorder(reading.source)
-        found = report(replace(reading, source=recorder), wish)
+        found = say(verify(replace(reading, source=recorder), wish))
         recorder.write(record, reading.now)
         return found
 

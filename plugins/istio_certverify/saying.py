@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from istio_certverify.holding import Half
-from istio_certverify.rules import root_held
 from meshtrust.findings import Level
 from meshtrust.report import Report, Table, timestamp
+from meshtrust.verification.holding import Half
+from meshtrust.verification.rules import root_held
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from datetime import datetime
 
-    from istio_certverify.tally import Row
     from meshtrust.certificates import Certificate
-    from meshtrust.findings import Finding
+    from meshtrust.verification.tally import Row
+    from meshtrust.verification.verifying import Verified
 
 Line = TypeVar("Line", bound="Mapping[str, Any] | tuple[str, ...]")
 
@@ -26,32 +25,23 @@ _WORST_FIRST = {level: -level for level in Level}
 _ROOT_CHECKS = {root_held.id, "copies-agree", "webhooks-agree"}
 
 
-def say(
-    rows: Iterable[Row],
-    findings: tuple[Finding, ...],
-    *,
-    now: datetime,
-    roots: tuple[Certificate, ...],
-    remarks: tuple[str, ...],
-    not_asked: tuple[str, ...],
-    interrupted: bool,
-) -> Report:
-    ordered = sorted(rows, key=_order)
-    signing = tuple(root.fingerprint for root in roots)
+def say(verified: Verified) -> Report:
+    ordered = sorted(verified.rows, key=_order)
+    signing = tuple(root.fingerprint for root in verified.roots)
     return Report(
         tool="istio-certverify",
         command="verify",
-        read_at=now,
+        read_at=verified.now,
         rows=Lines(ordered, _facts),
         table=Table(_TITLES, tuple(_folded(ordered, signing))),
         wide=Table((*_TITLES, *_WIDE), Lines(ordered, lambda row: (*_cells([row], signing), *_more(row)))),
-        findings=findings,
+        findings=verified.findings,
         checked=sum(row.level is not Level.UNKNOWN for row in ordered),
-        remarks=(*(_named(root) for root in dict.fromkeys(roots)), *remarks),
-        not_asked=not_asked,
+        remarks=(*(_named(root) for root in dict.fromkeys(verified.roots)), *verified.remarks),
+        not_asked=verified.not_asked,
         commands=tuple(dict.fromkeys(row.mends for row in ordered if row.mends and _needs(row))),
         verdict=_verdict(ordered),
-        interrupted=interrupted,
+        interrupted=verified.interrupted,
     )
 
 

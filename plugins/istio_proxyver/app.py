@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from istio_proxyver.support import KNOWN_ON
-from meshtrust.cli import HELP_NAMES, Judge, Reading, command
+from meshtrust.cli import HELP_NAMES, Judge, command
 from meshtrust.errors import UsageError
 from meshtrust.selectors import parse_selector
 from meshtrust.versions import parse_version
 
 if TYPE_CHECKING:
     from meshtrust.report import Report
+    from meshtrust.source import Reading
     from meshtrust.versions import IstioVersion
 
 app = typer.Typer(

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
-    from meshtrust.cli import Reading
     from meshtrust.objects import Ref
+    from meshtrust.source import Reading
     from meshtrust.versions import IstioVersion
 
 _TITLES = ("NAMESPACE", "POD", "KIND", "VERSION", "OWNER", "STATUS", "WHAT-TO-DO")

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meshtrust.cli import HELP_NAMES, Judge, Reading, command, threshold
+from meshtrust.cli import HELP_NAMES, Judge, command, threshold
 from meshtrust.findings import Terms
 
 if TYPE_CHECKING:
     from meshtrust.report import Report
+    from meshtrust.source import Reading
 
 app = typer.Typer(
     name="istio-root",

@@ -24,7 +24,7 @@ from meshtrust.errors import ToolError, UsageError
 from meshtrust.findings import Level, Threshold
 from meshtrust.render import Output, printable, render, render_failure
 from meshtrust.report import Report, timestamp
-from meshtrust.source import Scope
+from meshtrust.source import Reading, Scope
 from meshtrust.spelling import kubectl_spelling
 
 if TYPE_CHECKING:
@@ -155,20 +155,6 @@ class Options:
     def scope(self) -> Scope:
         namespace = "" if self.all_namespaces else self.namespace
         return Scope(self.istio_namespace, self.revision, namespace, self.public)
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a command is given: a source, and the moment to judge by, which it may say in words.
-
-    `progress` shows a line for as long as no other comes; an empty one takes it away.
-    """
-
-    source: Source
-    scope: Scope
-    now: datetime
-    remarks: tuple[str, ...]
-    progress: Callable[[str], None] = lambda _line: None
 
 
 Judge = Callable[[Reading], Report]  # what a command gives: it is asked when the source is open

@@ -1,4 +1,4 @@
-"""The whole of it: read the mesh, judge both halves, wait where that is asked, and make one report."""
+"""The whole of it: read the mesh, judge both halves, wait where that is asked, and say what became of it."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from istio_certverify.fleet import Targets, of_scope
-from istio_certverify.holding import Half
-from istio_certverify.live import Looking, Register
-from istio_certverify.pairs import Pairs
-from istio_certverify.published import MESH_CHECKS, named_once
-from istio_certverify.rows import mesh_rows
-from istio_certverify.rules import LIVE_CHECKS, SECRET_CHECKS
-from istio_certverify.saying import say
-from istio_certverify.settling import Published
-from istio_certverify.stored import citadels_of, judge_workloads
-from istio_certverify.tally import Row, Tally
-from istio_certverify.waiting import wait
 from meshtrust.errors import ToolError, UsageError
 from meshtrust.findings import Level, examine, not_asked
 from meshtrust.mesh import Gap, Look, Proxy, Sight, read_proxies
 from meshtrust.objects import Ref
+from meshtrust.verification.fleet import Targets, of_scope
+from meshtrust.verification.holding import Half
+from meshtrust.verification.live import Looking, Register
+from meshtrust.verification.pairs import Pairs
+from meshtrust.verification.published import MESH_CHECKS, named_once
+from meshtrust.verification.rows import mesh_rows
+from meshtrust.verification.rules import LIVE_CHECKS, SECRET_CHECKS
+from meshtrust.verification.settling import Published
+from meshtrust.verification.stored import citadels_of, judge_workloads
+from meshtrust.verification.tally import Row, Tally
+from meshtrust.verification.waiting import wait
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
-    from istio_certverify.holding import Reference
-    from meshtrust.cli import Reading
-    from meshtrust.findings import Check
-    from meshtrust.report import Report
+    from meshtrust.certificates import Certificate
+    from meshtrust.findings import Check, Finding
+    from meshtrust.source import Reading
+    from meshtrust.verification.holding import Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,23 @@ class Wish:
     wait: bool = False
 
 
-def report(reading: Reading, wish: Wish) -> Report:
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was found. `roots` are those that sign now; `interrupted` is what Ctrl-C left."""
+
+    rows: tuple[Row, ...]
+    findings: tuple[Finding, ...]
+    now: datetime
+    roots: tuple[Certificate, ...]
+    remarks: tuple[str, ...]
+    not_asked: tuple[str, ...]
+    interrupted: bool
+
+
+def verify(reading: Reading, wish: Wish) -> Verified:
     if wish.wait and reading.source.recorded:
         raise UsageError("--wait waits for a living mesh: a recording does not move", "leave -f or --wait away")
-    return _Verifying(reading, wish).report()
+    return _Verifying(reading, wish).verify()
 
 
 class _Verifying:
@@ -64,7 +77,7 @@ class _Verifying:
         self._missing: tuple[Ref, ...] = ()
         self._tally, self._pairs = Tally(), Pairs()
 
-    def report(self) -> Report:
+    def verify(self) -> Verified:
         interrupted = False
         try:
             if self._wish.stored:
@@ -80,7 +93,7 @@ class _Verifying:
             interrupted = True
             self._cut_short("interrupted")
         self._tally.settle(self._pairs)
-        return self._said(interrupted=interrupted)
+        return self._verified(interrupted=interrupted)
 
     def _seconds_left(self) -> float:
         return inf if self._deadline is None else max(self._deadline - monotonic(), 0.0)
@@ -163,7 +176,7 @@ class _Verifying:
         sights = ((Sight.WORKLOADS, self._wish.stored), (Sight.MEMORY, self._wish.live))
         self._look.gaps += [Gap(Ref("Run", "", "istio-certverify"), sight, why) for sight, asked in sights if asked]
 
-    def _said(self, *, interrupted: bool) -> Report:
+    def _verified(self, *, interrupted: bool) -> Verified:
         published, wish = self._published, self._wish
         first, *others = published.meshes
         meshes = (replace(first, missing=(*first.missing, *self._missing)), *others)
@@ -177,7 +190,7 @@ class _Verifying:
         gaps = tuple(gap for mesh in everything for gap in mesh.gaps)
         findings = (*named_once(on_meshes), *self._tally.findings(gaps, holding_checks))
         rows = (*(mesh_rows(meshes, on_meshes) if wish.stored else ()), *self._tally.rows.values())
-        return say(
+        return Verified(
             rows,
             findings,
             now=published.now,

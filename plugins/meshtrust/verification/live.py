@@ -6,25 +6,25 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from istio_certverify.asking import Answer, Asking
-from istio_certverify.holding import Case, Half, Holding, Reference, Span, span_of
-from istio_certverify.rules import root_held
-from istio_certverify.tally import Row
 from meshtrust.certificates import Peer
 from meshtrust.errors import ToolError
 from meshtrust.findings import Level
 from meshtrust.mesh import Gap, Memory, Proxy, ProxyKind, Shown, Sight
+from meshtrust.verification.asking import Answer, Asking
+from meshtrust.verification.holding import Case, Half, Holding, Reference, Span, span_of
+from meshtrust.verification.rules import root_held
+from meshtrust.verification.tally import Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
-    from istio_certverify.pairs import Pairs
-    from istio_certverify.tally import Tally
     from meshtrust.certificates import Certificate
     from meshtrust.mesh import Mesh
     from meshtrust.objects import Ref
     from meshtrust.source import Source
+    from meshtrust.verification.pairs import Pairs
+    from meshtrust.verification.tally import Tally
 
 _UNASKABLE = {
     ProxyKind.PROXYLESS: "proxyless gRPC has no admin interface that could be asked",

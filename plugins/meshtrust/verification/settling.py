@@ -6,14 +6,14 @@ from datetime import timedelta
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from istio_certverify.holding import Reference
-from istio_certverify.published import webhooks_agree
-from istio_certverify.stored import with_published
 from meshtrust.checks import ca_loaded, copies_agree, signers
 from meshtrust.errors import ToolError
 from meshtrust.findings import Level, Terms, Threshold, examine
 from meshtrust.mesh import Era, Gap, Look, Mesh, read_meshes
 from meshtrust.objects import Ref
+from meshtrust.verification.holding import Reference
+from meshtrust.verification.published import webhooks_agree
+from meshtrust.verification.stored import with_published
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from istio_certverify.holding import Half
-from istio_certverify.tally import Row, fingerprints
 from meshtrust.checks import roots_now
 from meshtrust.findings import Level
+from meshtrust.verification.holding import Half
+from meshtrust.verification.tally import Row, fingerprints
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

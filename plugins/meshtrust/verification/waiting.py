@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from istio_certverify.live import Looking
     from meshtrust.mesh import Proxy
+    from meshtrust.verification.live import Looking
 
 _FIRST, _LONGEST, _GROWTH = 1.0, 30.0, 1.5  # seconds between two looks
 

@@ -6,19 +6,19 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from istio_certverify.holding import Half
-from istio_certverify.rules import HOLDING_CHECKS, leaf_accepted
 from meshtrust.findings import Check, Finding, Level, Problem
+from meshtrust.verification.holding import Half
+from meshtrust.verification.rules import HOLDING_CHECKS, leaf_accepted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-    from istio_certverify.holding import Case
-    from istio_certverify.pairs import Pairs
     from meshtrust.certificates import Certificate
     from meshtrust.mesh import Gap
     from meshtrust.objects import Ref
+    from meshtrust.verification.holding import Case
+    from meshtrust.verification.pairs import Pairs
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from istio_certverify.holding import verifies
 from meshtrust.certificates import Certificate, Peer
+from meshtrust.verification.holding import verifies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from istio_certverify.holding import Case
     from meshtrust.objects import Ref
+    from meshtrust.verification.holding import Case
 
 _Links = tuple[Certificate, ...]
 _Kind = tuple[str, bytes, bytes | None, bool | None, frozenset[str]]

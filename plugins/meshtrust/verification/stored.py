@@ -7,8 +7,6 @@ from datetime import timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from istio_certverify.holding import Case, Half, Holding, Reference, span_of
-from istio_certverify.rules import root_held
 from meshtrust.certificates import Peer
 from meshtrust.errors import ToolError, Unseen
 from meshtrust.findings import Level
@@ -34,14 +32,16 @@ from meshtrust.mesh import (
 from meshtrust.mesh.publishing import WEBHOOK_KINDS
 from meshtrust.objects import Ref
 from meshtrust.selectors import Requirement, Selector
+from meshtrust.verification.holding import Case, Half, Holding, Reference, span_of
+from meshtrust.verification.rules import root_held
 from meshtrust.versions import ROTATOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-    from istio_certverify.tally import Tally
     from meshtrust.source import Scope
+    from meshtrust.verification.tally import Tally
 
 _RESYNC, _EACH = timedelta(seconds=60), timedelta(seconds=0.4)  # of Citadel: a look a minute, five requests a second
 _OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}

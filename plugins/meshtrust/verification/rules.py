@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from istio_certverify.holding import Case, Half
 from meshtrust.certificates import Peer, refusal
 from meshtrust.checks import dates, lacks
 from meshtrust.durations import spoken
 from meshtrust.findings import Level, Problem, check
 from meshtrust.mesh import Sight
+from meshtrust.verification.holding import Case, Half
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

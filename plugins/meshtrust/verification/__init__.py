@@ -1,0 +1,1 @@
+"""Who holds the trust of a mesh, stored or in memory, and whether each holds the root that signs now."""
