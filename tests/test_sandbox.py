@@ -86,7 +86,7 @@ def test_plain_kubectl_reads_it(standing: Server, command: str, args: str, line:
     "kind", ["Secret", "ConfigMap", "Pod", "Deployment", "DaemonSet", "ValidatingWebhookConfiguration"]
 )
 def test_kubectl_gets_the_very_objects_of_the_mesh(standing: Server, command: str, kind: str) -> None:
-    done = kubectl(standing, "get", kind, "-A", "-o", "yaml", command=command)
+    done = kubectl(standing, "get", kind, "-A", "-o", "yaml", "--show-managed-fields", command=command)
     shown = {one["metadata"]["uid"]: one for one in yaml.safe_load(done.stdout)["items"]}
     assert shown == {one["metadata"]["uid"]: one for one in MESH.objects() if one["kind"] == kind}
 

@@ -31,3 +31,13 @@ class NotAllowed(Unseen):
 
 class Unreachable(Unseen):
     """No answer came at all: refused, reset, cut, timed out."""
+
+
+class Refused(ToolError):
+    """A write that was not done, and the object is as it was: a webhook, a policy, an immutable object, no right."""
+
+    status = 2
+
+
+class Conflict(Refused):
+    """Somebody else has written since it was read (409): nothing of ours is there."""

@@ -68,9 +68,27 @@ class Metadata(TypedDict, total=False):
     annotations: dict[str, str] | None
 
 
+class ManagedFields(TypedDict, total=False):
+    manager: str
+    operation: str
+    time: str | None
+
+
+class SecretMetadata(TypedDict, total=False):
+    name: Required[str]
+    namespace: str
+    creationTimestamp: str | None
+    deletionTimestamp: str | None
+    labels: dict[str, str] | None
+    annotations: dict[str, str] | None
+    resourceVersion: str
+    managedFields: list[ManagedFields] | None
+
+
 class Secret(TypedDict, total=False):
-    metadata: Required[Metadata]
+    metadata: Required[SecretMetadata]
     type: str
+    immutable: bool | None
     data: dict[str, str | None] | None
 
 
@@ -203,6 +221,7 @@ class ContainerState(TypedDict, total=False):
 class ContainerStatus(TypedDict, total=False):
     name: str
     image: str
+    ready: bool
     state: ContainerState
 
 
@@ -257,13 +276,93 @@ class PodTemplate(TypedDict, total=False):
     spec: PodSpec
 
 
+class DeploymentMetadata(TypedDict, total=False):
+    name: Required[str]
+    namespace: str
+    creationTimestamp: str | None
+    deletionTimestamp: str | None
+    labels: dict[str, str] | None
+    annotations: dict[str, str] | None
+    generation: int
+    resourceVersion: str
+
+
 class DeploymentSpec(TypedDict, total=False):
+    replicas: int | None
+    paused: bool
     template: PodTemplate
 
 
+class DeploymentStatus(TypedDict, total=False):
+    observedGeneration: int
+    replicas: int
+    updatedReplicas: int
+    readyReplicas: int
+    availableReplicas: int
+
+
 class Deployment(TypedDict, total=False):
-    metadata: Required[Metadata]
+    metadata: Required[DeploymentMetadata]
     spec: DeploymentSpec
+    status: DeploymentStatus
+
+
+# Secrets of which nothing but that they are there may be known: the kubeconfigs of other clusters.
+RemoteAnnotations = TypedDict("RemoteAnnotations", {"networking.istio.io/cluster": str}, total=False)
+
+
+class NameOnly(TypedDict, total=False):
+    name: Required[str]
+    namespace: str
+    labels: dict[str, str] | None
+    annotations: RemoteAnnotations | None
+
+
+class RemoteSecret(TypedDict, total=False):
+    metadata: Required[NameOnly]
+
+
+# What asks for mutual TLS, in both eras.
+
+
+class Mode(TypedDict, total=False):
+    mode: str
+
+
+class PeerAuthenticationSpec(TypedDict, total=False):
+    mtls: Mode | None
+
+
+class PeerAuthentication(TypedDict, total=False):
+    metadata: Required[Metadata]
+    spec: PeerAuthenticationSpec | None
+
+
+class PeerMethod(TypedDict, total=False):
+    mtls: Mode | None
+
+
+class PolicySpec(TypedDict, total=False):
+    peers: list[PeerMethod] | None
+
+
+class Policy(TypedDict, total=False):
+    metadata: Required[Metadata]
+    spec: PolicySpec | None
+
+
+class TrafficPolicy(TypedDict, total=False):
+    tls: Mode | None
+
+
+class DestinationRuleSpec(TypedDict, total=False):
+    host: str
+    trafficPolicy: TrafficPolicy | None
+
+
+class DestinationRule(TypedDict, total=False):
+    metadata: Required[Metadata]
+    spec: DestinationRuleSpec | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,11 +381,14 @@ class Kind:
     typed: str = ""
 
 
+_NETWORKING = ("networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3")
+
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind("Secret", "secrets", Secret),
         Kind("WorkloadSecret", "secrets", WorkloadSecret, of="Secret", typed="istio.io/key-and-cert"),
+        Kind("RemoteSecret", "secrets", RemoteSecret, of="Secret"),
         Kind("ServiceAccount", "serviceaccounts", ServiceAccount),
         Kind("ConfigMap", "configmaps", ConfigMap),
         Kind("Pod", "pods", Pod),
@@ -317,7 +419,16 @@ KINDS: Mapping[str, Kind] = {
             "WorkloadEntry",
             "workloadentries",
             WorkloadEntry,
-            versions=("networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"),
+            versions=_NETWORKING,
         ),
+        Kind("DestinationRule", "destinationrules", DestinationRule, versions=_NETWORKING),
+        Kind(
+            "PeerAuthentication",
+            "peerauthentications",
+            PeerAuthentication,
+            versions=("security.istio.io/v1", "security.istio.io/v1beta1"),
+        ),
+        Kind("Policy", "policies", Policy, versions=("authentication.istio.io/v1alpha1",)),
+        Kind("MeshPolicy", "meshpolicies", Policy, versions=("authentication.istio.io/v1alpha1",), namespaced=False),
     )
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -79,6 +79,39 @@ class Source(Protocol):
 
         Raises `NotAllowed` where every way to it is forbidden, `Unreachable` where it gives no whole answer, or where a
         recording does not hold one.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """A right as RBAC knows it. `kind` is a key of `objects.KINDS`; an empty namespace is the cluster-wide request."""
+
+    verb: str
+    kind: str
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+
+
+class Living(Source, Protocol):
+    """A live cluster, which can be changed as well: each write is one guarded request, never tried again blindly."""
+
+    @property
+    def described(self) -> str:
+        """What a person must know before a write: the context's name and the server."""
+        ...
+
+    def may(self, right: Right) -> bool:
+        """Ask a SelfSubjectAccessReview. Raises `Unseen` where that has no answer."""
+        ...
+
+    def patch(self, ref: Ref, change: Mapping[str, Any]) -> KubeObject:
+        """Merge a change into an object (RFC 7386) in one request, and give the object as it is from then on.
+
+        A `metadata.resourceVersion` in the change guards it. Raises `Conflict` where that is no longer the object's,
+        `Refused` where the write was refused and `NotAllowed` where the right is missing: in all three the object is as
+        it was. Raises `Unreachable` where it broke off: then only reading the object tells whether it was written.
         """
         ...
 

@@ -1,7 +1,8 @@
 """The programs of the ground: built or fetched once, pinned by their sums, kept in the user's cache.
 
 This needs the network (Go's module proxy and PyPI); whatever comes after it does not. `python -m cluster.programs`
-does it ahead of the tests, and exits with 3 where this machine cannot be a ground.
+does it ahead of the tests, and exits with 69 where this machine cannot be a ground: where it lacks something, or cannot
+fetch it. What does not compile is another matter: 1.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cluster.machine import UNAVAILABLE, Missing, look
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -28,21 +31,9 @@ _KUBERNETES_VERSION = "k8s.io/component-base/version"
 _ISTIO_VERSION = "istio.io/istio/pkg/version"
 _SERVERS = ("kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet")
 _BOOTSTRAP = "tools/packaging/common/envoy_bootstrap.json"
-# What Debian calls them, and a file that tells whether they are there.
-_PACKAGES = {
-    "busybox-static": "/bin/busybox",
-    "conntrack": "/usr/sbin/conntrack",
-    "containerd": "/usr/bin/containerd",
-    "containernetworking-plugins": "/usr/lib/cni/ptp",
-    "iproute2": "/sbin/ip",
-    "iptables": "/usr/sbin/xtables-nft-multi",
-    "runc": "/usr/sbin/runc",
-    "util-linux": "/usr/bin/unshare",
-}
 
-
-class Missing(Exception):
-    """What a machine lacks to be a ground, and what would make it one."""
+class BuildError(Exception):
+    """A program does not compile, and what the compiler said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +53,7 @@ class Programs:
 
 def programs() -> Programs:
     """Find the programs in the cache, or build them (10 to 20 minutes, once)."""
-    lacks = _lacks()
-    if lacks:
-        raise Missing(lacks)
+    look()
     cache = cache_folder()
     folder = cache / f"programs-{pins()}"
     with _alone(cache):
@@ -90,18 +79,6 @@ def pins() -> str:
         said.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     said.update(_go("env", "GOVERSION").encode())
     return said.hexdigest()[:16]
-
-
-def _lacks() -> str:
-    if sys.platform != "linux" or os.uname().machine != "x86_64":
-        return "the ground is for Linux on x86_64"
-    if os.geteuid():
-        return "the ground needs root, for namespaces and containers"
-    if not shutil.which("go"):
-        return "the ground needs Go 1.26 or newer"
-    if absent := [package for package, path in _PACKAGES.items() if not Path(path).exists()]:
-        return f"the ground needs: apt-get install --no-install-recommends {' '.join(absent)}"
-    return ""
 
 
 @contextmanager
@@ -189,4 +166,6 @@ if __name__ == "__main__":
         programs()
     except Missing as error:
         _say(str(error))
-        sys.exit(3)
+        sys.exit(UNAVAILABLE)
+    except BuildError as error:
+        sys.exit(f"cluster: {error}")

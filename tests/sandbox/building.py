@@ -81,6 +81,8 @@ def _parts(mesh: Mesh) -> Iterator[Body]:
         yield _trust_bundle(mesh, mesh.trust_bundle)
     if mesh.istiod_tls is not None:
         yield _istiod_tls(mesh)
+    for cluster in mesh.remotes:
+        yield _remote_secret(mesh, cluster)
     for group in mesh.grouped_proxies().values():
         yield from proxies.workload(mesh, group).objects()
 
@@ -132,7 +134,11 @@ def _ca_secret(mesh: Mesh, authority: Authority) -> Body:
     if authority.layout == "tls":
         kind = "kubernetes.io/tls"
     texts = {key: text for key, text in _ca_texts(mesh, authority).items() if key not in authority.lacks}
-    body = shapes.secret(shapes.meta(authority.secret, mesh.home, mesh.now + authority.created), kind, texts)
+    created = mesh.now + authority.created
+    body = shapes.secret(shapes.meta(authority.secret, mesh.home, created), kind, texts)
+    own = kind == "istio.io/ca-root"
+    writer = ("istio_ca" if mesh.era == "citadel" else "pilot-discovery") if own else "kubectl-create"
+    body = shapes.with_manager(body, authority.manager or writer, created)
     return shapes.with_last_applied(body) if authority.applied else body
 
 
@@ -196,6 +202,18 @@ def _istiod_tls(mesh: Mesh) -> Body:
     return shapes.secret(metadata, "kubernetes.io/tls", texts)
 
 
+def _remote_secret(mesh: Mesh, cluster: str) -> Body:
+    """What `istioctl create-remote-secret` makes: the kubeconfig of another cluster."""
+    metadata = shapes.meta(
+        f"istio-remote-secret-{cluster}",
+        mesh.home,
+        mesh.now + mesh.ca.created,
+        labels={"istio/multiCluster": "true"},
+        annotations={"networking.istio.io/cluster": cluster},
+    )
+    return shapes.secret(metadata, "Opaque", {cluster: "apiVersion: v1\nkind: Config\n"})
+
+
 def _bystander(mesh: Mesh) -> Body:
     """A Secret that has nothing to do with any CA: no control-plane namespace is without one."""
     metadata = shapes.meta("sh.helm.release.v1.istiod.v1", mesh.home, mesh.now + mesh.ca.created)
@@ -252,10 +270,22 @@ def _apply(edit: Edit, bodies: dict[tuple[str, str, str], Body], mesh: Mesh) -> 
     if edit.patch is None:
         del bodies[key]
         return
-    api_version = {"Deployment": "apps/v1", "DaemonSet": "apps/v1"}.get(edit.kind, "v1")
-    fresh: Body = {"apiVersion": api_version, "kind": edit.kind}
+    fresh: Body = {"apiVersion": _api_version(edit.kind, mesh), "kind": edit.kind}
     fresh["metadata"] = shapes.meta(edit.name, edit.namespace, mesh.now + mesh.ca.created)
     bodies[key] = with_string_data(merged(bodies.get(key, fresh), edit.patch))
+
+
+def _api_version(kind: str, mesh: Mesh) -> str:
+    networking = "networking.istio.io/v1alpha3" if mesh.era == "citadel" else "networking.istio.io/v1"
+    return {
+        "Deployment": "apps/v1",
+        "DaemonSet": "apps/v1",
+        "PeerAuthentication": "security.istio.io/v1",
+        "DestinationRule": networking,
+        "WorkloadEntry": networking,
+        "Policy": "authentication.istio.io/v1alpha1",
+        "MeshPolicy": "authentication.istio.io/v1alpha1",
+    }.get(kind, "v1")
 
 
 def merged(body: Any, patch: Any) -> Any:

@@ -61,6 +61,7 @@ class Authority:
     created: when the Secret was made
     lacks: data keys left out
     applied: made by `kubectl apply`, which leaves the key in an annotation
+    manager: who wrote the Secret, as its managedFields tell; empty is who writes such a Secret anyway
     """
 
     secret: str = "istio-ca-secret"
@@ -75,6 +76,7 @@ class Authority:
     created: timedelta = timedelta(days=-365)
     lacks: tuple[str, ...] = ()
     applied: bool = False
+    manager: str = ""
 
     @property
     def issuers(self) -> tuple[Ca, ...]:
@@ -194,6 +196,7 @@ class Proxy:
 class Edit:
     """A change made by hand after everything else: the way to broken objects.
 
+    kind: one that every cluster has, or PeerAuthentication, DestinationRule, WorkloadEntry, Policy, MeshPolicy
     patch: merged into the object, as `kubectl patch --type merge` would; `stringData` of a Secret takes plain text. An
         object that is not there is made of it. Without a patch the object is taken away.
     """
@@ -221,6 +224,7 @@ class Mesh:
     trust_bundle: a ClusterTrustBundle, which then replaces the ConfigMaps
     istio_security: ConfigMap `istio-security` of the Citadel era; by default what the CA would write, empty is none
     istiod_tls: a Secret `istiod-tls`
+    remotes: names of further clusters of this mesh, each with its remote Secret
     others: further meshes of the same cluster
     """
 
@@ -238,6 +242,7 @@ class Mesh:
     trust_bundle: tuple[Ca, ...] | None = None
     istio_security: tuple[Ca, ...] | None = None
     istiod_tls: Leaf | None = None
+    remotes: tuple[str, ...] = ()
     edits: tuple[Edit, ...] = ()
     others: tuple[Mesh, ...] = ()
 
@@ -250,7 +255,7 @@ class Mesh:
         return building.pods_of(self)
 
     def dump(self, path: Path) -> Path:
-        """Write the objects as one YAML `List`, as `kubectl get -o yaml` would."""
+        """Write the objects as one YAML `List`, as `kubectl get -o yaml --show-managed-fields` would."""
         listed = {"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": self.objects()}
         path.write_text(yaml.dump(listed, Dumper=yaml.CSafeDumper, sort_keys=True))
         return path

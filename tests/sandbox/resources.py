@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -100,6 +100,17 @@ _ALWAYS = (
 )
 
 
+# Served where an object of it stands, in the versions of the objects: by kind, all but the version.
+_DEFINED = (
+    Resource("ClusterTrustBundle", "clustertrustbundles", namespaced=False, fields=("spec.signerName",)),
+    Resource("PeerAuthentication", "peerauthentications", short=("pa",)),
+    Resource("DestinationRule", "destinationrules", short=("dr",)),
+    Resource("WorkloadEntry", "workloadentries", short=("we",)),
+    Resource("Policy", "policies"),
+    Resource("MeshPolicy", "meshpolicies", namespaced=False),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a path asks for."""
@@ -111,13 +122,12 @@ class Target:
 
 
 class Catalogue:
-    """The resources of one server: those of every cluster, and a `ClusterTrustBundle` where an object of it stands."""
+    """The resources of one server: those of every cluster, and those of Istio of which an object stands there."""
 
     def __init__(self, bodies: Iterable[dict[str, Any]]) -> None:
-        bundles = {body["apiVersion"] for body in bodies if body["kind"] == "ClusterTrustBundle"}
-        kind, plural = "ClusterTrustBundle", "clustertrustbundles"
-        extra = tuple(Resource(kind, plural, api, namespaced=False, fields=("spec.signerName",)) for api in bundles)
-        self.resources = _ALWAYS + extra
+        there = {(body["kind"], body["apiVersion"]) for body in bodies}
+        extra = (replace(one, api=api) for kind, api in sorted(there) for one in _DEFINED if one.kind == kind)
+        self.resources = (*_ALWAYS, *extra)
         self._by_path = {(one.api, one.plural): one for one in self.resources}
         self._by_kind = {(one.api, one.kind): one for one in self.resources}
         self._plain = {one.kind: one for one in self.resources}
@@ -139,6 +149,9 @@ class Catalogue:
 
     def named(self, kind: str) -> Resource:
         return self._plain[kind]
+
+    def knows(self, kind: str) -> bool:
+        return kind in self._plain
 
     def serves(self, path: str) -> bool:
         """Say whether a path lies in a group and version that exist, so that only the resource is unknown."""

@@ -107,8 +107,13 @@ class Server:
         return path
 
     def objects(self, kind: str) -> list[dict[str, Any]]:
-        """What stands there now."""
-        return self._in_loop(lambda api: [one.body for one in api.store.now(api.store.catalogue.named(kind))])
+        """What stands there now; nothing of a kind that is not served."""
+
+        def bodies(api: Api) -> list[dict[str, Any]]:
+            catalogue = api.store.catalogue
+            return [one.body for one in api.store.now(catalogue.named(kind))] if catalogue.knows(kind) else []
+
+        return self._in_loop(bodies)
 
     def change(self, kind: str, namespace: str, name: str, patch: Mapping[str, Any]) -> None:
         """Change an object by a merge patch, or make it of the patch where it is not there."""

@@ -126,10 +126,51 @@ def stamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def with_manager(body: Body, manager: str, at: datetime, paths: Mapping[str, Any] | None = None) -> Body:
+    """Say who wrote an object last, or which part of it: what a manager takes over, others lose."""
+    fields = owned(body if paths is None else paths)
+    metadata = dict(body["metadata"])
+    kept = [
+        {**entry, "fieldsV1": rest}
+        for entry in metadata.get("managedFields", ())
+        if entry["manager"] != manager and (rest := _less(entry["fieldsV1"], fields))
+    ]
+    before = [entry["fieldsV1"] for entry in metadata.get("managedFields", ()) if entry["manager"] == manager]
+    entry = {"manager": manager, "operation": "Update", "apiVersion": body["apiVersion"], "time": stamp(at)}
+    for own in before:
+        fields = _joined(own, fields)
+    metadata["managedFields"] = [*kept, {**entry, "fieldsType": "FieldsV1", "fieldsV1": fields}]
+    return {**body, "metadata": metadata}
+
+
+def owned(body: Mapping[str, Any]) -> Body:
+    """Give the fields of a body as managedFields name them; those that the API server writes belong to nobody."""
+    unowned = ("kind", "apiVersion", "name", "namespace", "resourceVersion", "uid", "creationTimestamp")
+    return {
+        f"f:{key}": owned(value) if isinstance(value, dict) and value else {}
+        for key, value in body.items()
+        if key not in unowned and (key != "metadata" or owned(value))
+    }
+
+
+def _less(fields: Body, taken: Mapping[str, Any]) -> Body:
+    rest: Body = {}
+    for key, below in fields.items():
+        if key not in taken:
+            rest[key] = below
+        elif below and taken[key] and (left := _less(below, taken[key])):
+            rest[key] = left
+    return rest
+
+
+def _joined(one: Body, other: Body) -> Body:
+    return one | {key: _joined(one[key], below) if key in one else below for key, below in other.items()}
+
+
 def with_last_applied(body: Body) -> Body:
     """Add the annotation that `kubectl apply` leaves: the whole object, a Secret's data too."""
     applied = json.loads(json.dumps(body))
-    for added in ("creationTimestamp", "uid", "resourceVersion"):
+    for added in ("creationTimestamp", "uid", "resourceVersion", "managedFields"):
         applied["metadata"].pop(added, None)
     text = json.dumps(applied, separators=(",", ":")) + "\n"
     annotations = body["metadata"].setdefault("annotations", {})

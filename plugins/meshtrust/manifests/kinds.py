@@ -95,7 +95,7 @@ def cut(kind: Kind, ref: Ref, body: Mapping[str, Any]) -> KubeObject | Unread:
 
 def _shape(kind: Kind, body: Mapping[str, Any]) -> type:
     """That of the view where there is one: what it does not read (a workload's key) is not kept."""
-    views = (view.shape for view in KINDS.values() if view.of == kind.name and view.typed == body.get("type"))
+    views = (view.shape for view in KINDS.values() if view.of == kind.name and view.typed == body.get("type") != "")
     return next(views, kind.shape)
 
 
