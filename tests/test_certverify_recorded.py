@@ -11,7 +11,8 @@ import pytest
 
 from istio_certverify.saying import say
 from meshtrust.manifests import Recording
-from meshtrust.source import Reading, Scope
+from meshtrust.reading import Reading
+from meshtrust.source import Scope
 from meshtrust.verification.fleet import Targets
 from meshtrust.verification.verifying import Wish, verify
 from verifying import details, levels

@@ -12,7 +12,8 @@ import pytest
 from istio_certverify.saying import say
 from meshes import CITADEL_ROOT, NOW, RENEWED, ROOT, STRANGE, TEAMS, citadel, istiod
 from meshtrust.cluster import Cluster, Connection
-from meshtrust.source import Reading, Scope
+from meshtrust.reading import Reading
+from meshtrust.source import Scope
 from meshtrust.verification.fleet import Targets
 from meshtrust.verification.verifying import Wish, verify
 from sandbox import Account, Authority, ControlPlane, Leaf, Namespace, Proxy

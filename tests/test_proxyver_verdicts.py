@@ -13,8 +13,9 @@ from judging import levels
 from meshes import NOW
 from meshtrust.cluster import Cluster, Connection
 from meshtrust.manifests import Recording
+from meshtrust.reading import Reading
 from meshtrust.render import Output, render
-from meshtrust.source import Reading, Scope
+from meshtrust.source import Scope
 from proxy_meshes import CASES, dump
 from sandbox.server import serve
 

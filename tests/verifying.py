@@ -9,7 +9,8 @@ from istio_certverify.saying import say
 from meshes import NOW
 from meshtrust.cluster import Cluster, Connection
 from meshtrust.manifests import Recording
-from meshtrust.source import Reading, Scope
+from meshtrust.reading import Reading
+from meshtrust.source import Scope
 from meshtrust.verification.fleet import Targets
 from meshtrust.verification.verifying import Wish, verify
 from verified_meshes import dump

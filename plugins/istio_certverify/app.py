@@ -13,8 +13,8 @@ from meshtrust.errors import UsageError
 from meshtrust.selectors import parse_selector
 
 if TYPE_CHECKING:
+    from meshtrust.reading import Reading
     from meshtrust.report import Report
-    from meshtrust.source import Reading
 
 _MOST = 512  # proxies at a time: more connections than an API server gives one client gladly
 

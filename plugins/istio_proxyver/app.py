@@ -14,8 +14,8 @@ from meshtrust.selectors import parse_selector
 from meshtrust.versions import parse_version
 
 if TYPE_CHECKING:
+    from meshtrust.reading import Reading
     from meshtrust.report import Report
-    from meshtrust.source import Reading
     from meshtrust.versions import IstioVersion
 
 app = typer.Typer(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from meshtrust.objects import Ref
-    from meshtrust.source import Reading
+    from meshtrust.reading import Reading
     from meshtrust.versions import IstioVersion
 
 _TITLES = ("NAMESPACE", "POD", "KIND", "VERSION", "OWNER", "STATUS", "WHAT-TO-DO")

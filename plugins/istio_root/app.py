@@ -10,8 +10,8 @@ from meshtrust.cli import HELP_NAMES, Judge, command, threshold
 from meshtrust.findings import Terms
 
 if TYPE_CHECKING:
+    from meshtrust.reading import Reading
     from meshtrust.report import Report
-    from meshtrust.source import Reading
 
 app = typer.Typer(
     name="istio-root",

@@ -22,9 +22,10 @@ from typer.exceptions import TyperException
 from meshtrust.durations import parse_duration
 from meshtrust.errors import ToolError, UsageError
 from meshtrust.findings import Level, Threshold
+from meshtrust.reading import Reading
 from meshtrust.render import Output, printable, render, render_failure
 from meshtrust.report import Report, timestamp
-from meshtrust.source import Reading, Scope
+from meshtrust.source import Scope
 from meshtrust.spelling import kubectl_spelling
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime, timedelta
 
     from meshtrust.objects import KubeObject, Ref, Unread
@@ -114,17 +114,3 @@ class Living(Source, Protocol):
         it was. Raises `Unreachable` where it broke off: then only reading the object tells whether it was written.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a command is given: a source, and the moment to judge by, which it may say in words.
-
-    `progress` shows a line for as long as no other comes; an empty one takes it away.
-    """
-
-    source: Source
-    scope: Scope
-    now: datetime
-    remarks: tuple[str, ...]
-    progress: Callable[[str], None] = lambda _line: None

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from meshtrust.certificates import Certificate
     from meshtrust.findings import Check, Finding
-    from meshtrust.source import Reading
+    from meshtrust.reading import Reading
     from meshtrust.verification.holding import Reference
 
 
