@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from ground import PARTS, ground
 from live import live
 from sandboxed import ROOT, locked_kubectl, sandboxed
 from stored import stored
@@ -69,7 +70,7 @@ def print_table(contenders: Sequence[Contender]) -> None:
         print(f"{contender.name:26}{taken * 1000:8.0f}{taken / base:8.2f}{contender.goal:8.1f}")
 
 
-BENCHES = {bench.__name__: bench for bench in (start, versions, stored, live)}
+BENCHES = {bench.__name__: bench for bench in (start, versions, stored, live, ground, *PARTS)}
 
 
 def main() -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sandbox import Mesh
+    from sandbox import Lively, Mesh
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = Path(sys.prefix, "bin")
@@ -23,13 +23,13 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 
 @contextmanager
-def sandboxed(description: Path | Mesh, kubectl: Path) -> Iterator[dict[str, str]]:
+def sandboxed(description: Path | Mesh, kubectl: Path, lively: Lively | None = None) -> Iterator[dict[str, str]]:
     """Give the environment for commands, as long as the sandbox runs. Nothing stays on the disk after it."""
     from sandbox.description import read_mesh  # noqa: PLC0415 - found under tests/, which has just been put on the path
     from sandbox.server import serve  # noqa: PLC0415
 
     mesh = read_mesh(description) if isinstance(description, Path) else description
-    with TemporaryDirectory(prefix="kubectl-") as folder, serve(mesh) as server:
+    with TemporaryDirectory(prefix="kubectl-") as folder, serve(mesh, lively=lively) as server:
         for command in (kubectl, *COMMANDS.glob("kubectl-istio_*")):
             Path(folder, command.name).symlink_to(command)
         path = os.pathsep.join([folder, os.environ.get("PATH", os.defpath)])

@@ -37,27 +37,6 @@ ALL_OF_CITADEL = (
 )
 
 
-def part(name: str, container: str, image: str, *, proxy: str = "", arguments: tuple[str, ...] = ()) -> Edit:
-    """A pod of Citadel's control plane, which the sandbox itself does not make."""
-    containers: list[dict[str, Any]] = [{"name": container, "image": image, "args": list(arguments)}]
-    if proxy:
-        told = ["proxy", "--serviceCluster", f"istio-{name}", "--controlPlaneAuthPolicy", proxy]
-        containers.append(
-            {"name": "istio-proxy", "image": f"docker.io/istio/proxyv2:{image.rpartition(':')[2]}", "args": told}
-        )
-    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"istio-{name}-5f7c", "controller": True}
-    return Edit(
-        kind="Pod",
-        namespace="istio-system",
-        name=f"istio-{name}-5f7c-x2x4z",
-        patch={
-            "metadata": {"labels": {"istio": name, "pod-template-hash": "5f7c"}, "ownerReferences": [owner]},
-            "spec": {"containers": containers},
-            "status": {"phase": "Running", "podIP": "10.244.0.7"},
-        },
-    )
-
-
 def istiod_pod(version: str) -> Edit:
     """One more pod of the sandbox's istiod, while that is upgraded."""
     owner = {"kind": "ReplicaSet", "name": "istiod-5f7c", "controller": True}
@@ -74,18 +53,11 @@ def istiod_pod(version: str) -> Edit:
     )
 
 
-def control_plane(version: str, *, proxy: str = "NONE", secured: bool = False) -> tuple[Edit, ...]:
-    """Pilot, Galley and the injector; with an empty `proxy` Pilot stands alone."""
-    galley = f"--insecure={str(not secured).lower()}"
-    return (
-        part("pilot", "discovery", f"docker.io/istio/pilot:{version}", proxy=proxy, arguments=("discovery",)),
-        part("galley", "galley", f"docker.io/istio/galley:{version}", arguments=("server", galley)),
-        part("sidecar-injector", "sidecar-injector-webhook", f"docker.io/istio/sidecar_injector:{version}"),
+def old(version: str, *proxies: Proxy, proxy: bool = True, secured: bool = False) -> Mesh:
+    """A Citadel's mesh; without a `proxy` its Pilot stands alone."""
+    return citadel(
+        version=version, proxies=proxies or ALL_OF_CITADEL, pilot_proxy=proxy, control_plane_security=secured
     )
-
-
-def old(version: str, *proxies: Proxy, **parts: Any) -> Mesh:
-    return citadel(version=version, proxies=proxies or ALL_OF_CITADEL, edits=control_plane(version, **parts))
 
 
 def beside(*versions: str, control: str = "1.29.2", kind: Any = "sidecar") -> Mesh:
@@ -227,9 +199,9 @@ CASES: Mapping[str, Case] = {
         istiod(version="1.25.2", proxies=(Proxy("ztunnel", "istio-system", "ztunnel"),))
     ),
     # Citadel's control plane
-    "pilot-without-proxy": Case(old("1.4.10", proxy="")),
-    "pilot-without-proxy-secured": warning(old("1.4.10", proxy="", secured=True), "pilot-reloads"),
-    "pilot-with-proxy-secured": Case(old("1.4.10", proxy="MUTUAL_TLS", secured=True)),
+    "pilot-without-proxy": Case(old("1.4.10", proxy=False)),
+    "pilot-without-proxy-secured": warning(old("1.4.10", proxy=False, secured=True), "pilot-reloads"),
+    "pilot-with-proxy-secured": Case(old("1.4.10", secured=True)),
     "injector-that-keeps-its-certificate": critical(
         old("1.1.7", Proxy("ledger", "bank", version="1.1.8")), "takes-new-root", injector_reloads="warning"
     ),

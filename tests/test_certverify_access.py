@@ -140,7 +140,7 @@ def test_a_thousand_namespaces_cost_a_few_requests() -> None:
         assert len(server.requests) < 30
 
 
-@pytest.mark.parametrize("answers", ["refuses", "hangs", "cut", "garbage"])
+@pytest.mark.parametrize("answers", ["refuses", "hangs", "cut", "garbage", "busy", "moved"])
 def test_one_bad_proxy_of_many_costs_itself_only(answers: str) -> None:
     bad = Proxy("bad", "shop", answers=answers)  # type: ignore[arg-type]  # one of the literals
     with serve(proxies(bad)) as server:
@@ -148,6 +148,23 @@ def test_one_bad_proxy_of_many_costs_itself_only(answers: str) -> None:
     unseen = [row["place"] for row in found.rows if row["level"] == "unknown"]
     assert [place.startswith("Pod shop/bad-") for place in unseen] == [True]
     assert {row["level"] for row in found.rows} == {"ok", "unknown"}
+
+
+@pytest.mark.parametrize(
+    ("answers", "why"),
+    [("busy", "the proxy answered 503 Service Unavailable to config_dump"), ("moved", "the proxy answered 302 Found")],
+)
+def test_what_an_envoy_answers_instead_is_said(answers: str, why: str) -> None:
+    with serve(proxies(Proxy("bad", "shop", answers=answers))) as server:  # type: ignore[arg-type]  # as above
+        ((said, number),) = reasons(live(server)).items()
+    assert (said.startswith(why), number) == (True, 1)
+
+
+def test_an_answer_of_twenty_megabytes_is_read() -> None:
+    with serve(proxies(Proxy("large", "shop", answers="large"))) as server:
+        found = live(server)
+    (row,) = (row for row in found.rows if row["place"].startswith("Pod shop/large-"))
+    assert (str(found.status), row["signed"]) == ("ok", True)
 
 
 @pytest.mark.parametrize("fault", [Answer(503), Answer(302), Reset(), Answer(404), Answer(200, body="{}")])

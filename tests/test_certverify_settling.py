@@ -146,3 +146,33 @@ def test_an_interruption_leaves_what_was_read_until_then() -> None:
         wish = Wish(stored=True, live=False, targets=Targets.read(()), wait=True)
         found = say(verify(Reading(cluster, Scope(), NOW, (), interrupt), wish))
     assert (found.interrupted, levels(found)["ca-loaded"], lines[-1]) == (True, "warning", "")
+
+
+def behind_citadel() -> Mesh:
+    older = replace(CITADEL_ROOT, starts=timedelta(days=-366), ends=timedelta(days=3000))
+    return citadel(namespaces=(Namespace("bank", accounts=(Account("default", holds=(older,)),)), TEAMS[1]))
+
+
+def test_citadel_is_given_the_time_that_it_needs_for_its_secrets() -> None:
+    with serve(behind_citadel()) as server:
+        assert levels(live(server, live=False)) == {"root-held": "warning"}
+        Timer(1.5, server.become, [citadel()]).start()
+        found = live(server, live=False, wait=True)
+    assert levels(found) == {}
+
+
+def test_a_citadel_that_does_not_work_is_waited_for_until_time_is_up_and_told_whole() -> None:
+    with serve(behind_citadel()) as server:
+        at_once = live(server, live=False)
+        waited = live(server, live=False, wait=True, timeout=2.5)
+        looks = sum("key-and-cert" in request.query.get("fieldSelector", "") for request in server.requests)
+    assert (levels(waited), len(waited.rows)) == ({"root-held": "warning"}, len(at_once.rows))
+    assert looks > 2
+
+
+def test_a_citadel_without_a_rotator_is_not_waited_for() -> None:
+    mesh = replace(behind_citadel(), version="1.2.8")
+    with serve(mesh) as server:
+        found = levels(live(server, live=False, wait=True))
+        looks = sum("key-and-cert" in request.query.get("fieldSelector", "") for request in server.requests)
+    assert (found["root-held"], looks) == ("warning", 1)

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from meshtrust.cluster import Cluster, Connection
 from meshtrust.errors import ToolError, Unreachable
+from meshtrust.objects import Ref
 from sandbox import Mesh
 from sandbox.server import Server, serve
 
@@ -324,6 +325,13 @@ class TestProxy:
         assert f"https://{seen.path}" == server.url
         assert base64.b64decode(seen.headers["Proxy-Authorization"].removeprefix("Basic ")) == b"me:p@ss"
         assert "Authorization" not in seen.headers
+
+    def test_of_the_kubeconfig_takes_what_is_written_too(
+        self, server: Server, reach: Callable[..., Cluster], proxy: Recorder
+    ) -> None:
+        ref = Ref("Secret", "istio-system", "istio-ca-secret")
+        assert reach({"proxy-url": f"http://{proxy.address}"}).patch(ref, {"metadata": {}}).ref == ref
+        assert f"https://{proxy.seen[0].path}" == server.url
 
     def test_a_wrong_host_name_is_told_through_it(self, reach: Callable[..., Cluster], proxy: Recorder) -> None:
         cluster = reach({"proxy-url": f"http://{proxy.address}"}, tls_server_name="wrong")

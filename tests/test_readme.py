@@ -14,8 +14,11 @@ import istio_proxyver.app
 import istio_root.app
 from istio_proxyver.checks import CHECKS
 from istio_root.expiry import EXPIRY_CHECKS
+from istio_root.transition.acting import CHANGE_DONE
+from istio_root.transition.preflight import PREFLIGHT, RESTORE_PREFLIGHT
+from istio_root.transition.telling import ON_MESH
 from meshtrust.verification.published import MESH_CHECKS
-from meshtrust.verification.rules import HOLDING_CHECKS, LIVE_CHECKS, SECRET_CHECKS
+from meshtrust.verification.rules import LIVE_CHECKS, SECRET_CHECKS
 
 if TYPE_CHECKING:
     from typer import Typer
@@ -28,10 +31,18 @@ APPS = {
     "istio-proxyver": istio_proxyver.app.app,
     "istio-certverify": istio_certverify.app.app,
 }
+# What the checks of a root are asked by, and what the manual calls that.
+ASKED_BY = {
+    "expiry": set(EXPIRY_CHECKS),
+    "transition": {*ON_MESH, *PREFLIGHT},
+    "restore": {*ON_MESH, *RESTORE_PREFLIGHT},
+    "--apply": {CHANGE_DONE},
+}
+CALLED = {"all": {"expiry", "transition", "restore"}, "changes": {"transition", "restore"}}
 DECLARED: dict[str, set[Check]] = {
-    "istio-root": set(EXPIRY_CHECKS),
+    "istio-root": set().union(*ASKED_BY.values()),
     "istio-proxyver": set(CHECKS),
-    "istio-certverify": {*MESH_CHECKS, *HOLDING_CHECKS, *LIVE_CHECKS, *SECRET_CHECKS},
+    "istio-certverify": {*MESH_CHECKS, *LIVE_CHECKS, *SECRET_CHECKS},
 }
 
 
@@ -47,11 +58,24 @@ def options(app: Typer) -> set[str]:
     return {name for parameter in shown for name in parameter.opts if name.startswith("--")}
 
 
+def rows_of_checks(tool: str) -> list[str]:
+    tables = section(tool).partition("\n### Checks\n")[2].partition("\n### ")[0]
+    return re.findall(r"^\| (`[a-z-]+` \|.*) \|$", tables, re.MULTILINE)
+
+
 @pytest.mark.parametrize("tool", DECLARED)
 def test_every_check_stands_in_the_manual_of_its_plugin_and_no_other(tool: str) -> None:
-    table = section(tool).partition("\n### Checks\n")[2].partition("\n### ")[0]
-    listed = re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)
+    listed = [row.split("`")[1] for row in rows_of_checks(tool)]
     assert sorted(listed) == sorted(check.id for check in DECLARED[tool])
+
+
+def test_the_manual_says_which_verb_of_the_root_asks_a_check() -> None:
+    cells = [row.split(" | ") for row in rows_of_checks("istio-root")]
+    told = {first.strip("`"): CALLED.get(last := row[-1].strip("`"), {last}) for first, *row in cells}
+    asked = {
+        check.id: {verb for verb, checks in ASKED_BY.items() if check in checks} for check in DECLARED["istio-root"]
+    }
+    assert told == asked
 
 
 @pytest.mark.parametrize("tool", DECLARED)

@@ -314,7 +314,10 @@ def test_a_yaml_description_is_served_until_terminated(tmp_path: Path) -> None:
         assert process.stdout is not None
         line = process.stdout.readline()
         shown = subprocess.run(
-            [KUBECTLS[0], "get", "secret", "-n", "istio-system", "istio-ca-secret", "-o", "yaml"],
+            [
+                KUBECTLS[0],
+                *["get", "secret", "-n", "istio-system", "istio-ca-secret", "-o", "yaml", "--show-managed-fields"],
+            ],
             env={"PATH": os.environ["PATH"], "KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": str(tmp_path)},
             capture_output=True,
             text=True,

@@ -171,7 +171,7 @@ def test_each_revision_of_istiod_has_its_labels_and_env() -> None:
     ("secret", "flag"), [("istio-ca-secret", "--self-signed-ca=true"), ("cacerts", "--self-signed-ca=false")]
 )
 def test_a_citadel_is_told_its_ca_by_a_flag(secret: str, flag: str) -> None:
-    mesh = Mesh(now=NOW, era="citadel", version="1.4.10", ca=Authority(secret=secret))
+    mesh = Mesh(now=NOW, era="citadel", version="1.4.10", ca=Authority(secret=secret), parts=())
     (citadel,) = objects(mesh, "Pod").values()
     assert flag in citadel["spec"]["containers"][0]["args"]
     assert citadel["metadata"]["labels"]["istio"] == "citadel"

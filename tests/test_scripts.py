@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -80,13 +81,43 @@ def demo(tmp_path: Path) -> Run:
     return run
 
 
-def test_the_demo_shows_each_command_with_its_exit_code(demo: Run, tmp_path: Path) -> None:
+def test_the_demo_gives_each_mesh_a_new_root_and_takes_it_back(demo: Run, tmp_path: Path) -> None:
     done = demo()
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "$ kubectl istio-root expiry\n" in done.stdout
-    codes = [line for line in done.stdout.splitlines() if line.startswith("[exit code ")]
-    assert codes[:2] == ["[exit code 0]", "[exit code 2]"]
+    told = [line for line in done.stderr.splitlines() if not re.match(r"\d/\d (Secret|Deployment) istio-system/", line)]
+    assert (done.returncode, told) == (0, [])
+    shown = re.findall(r"^\$ kubectl (.*)$", done.stdout, re.MULTILINE)
+    codes = [int(code) for code in re.findall(r"^\[exit code (\d+)\]$", done.stdout, re.MULTILINE)]
+    assert list(zip(shown, codes, strict=True)) == [
+        ("get configmaps,secrets -A", 0),
+        ("istio-root expiry", 2),
+        ("istio-root expiry -o wide -n shop", 2),
+        ("istio-root expiry -o name", 2),
+        ("istio-proxyver", 1),
+        ("istio-certverify", 2),
+        ("istio-certverify --live deploy/web -o wide", 0),
+        ("istio-root transition", 2),
+        ("-n istio-system rollout restart deployment/istiod", 0),
+        ("istio-certverify --stored --wait --timeout 1m", 0),
+        ("istio-root transition", 0),
+        ("istio-root transition --apply --yes", 0),
+        ("istio-certverify --wait --timeout 1m", 0),
+        ("istio-certverify --live deploy/web -o wide", 0),
+        ("istio-root restore --apply --yes", 0),
+        ("istio-root expiry", 1),
+        ("istio-proxyver", 2),
+        ("istio-root transition", 1),
+        ("istio-root transition --apply --yes", 0),
+        ("-n shop rollout restart deployment/web", 0),
+        ("istio-certverify --wait --timeout 1m", 0),
+        ("istio-root restore --apply --yes", 0),
+    ]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_shell_of_the_demo_stands_in_front_of_a_cluster_that_reacts(demo: Run) -> None:
+    done = demo("--shell", "--era", "citadel", stdin="kubectl istio-root transition --apply --yes\n")
+    assert done.returncode == 0
+    assert "4 of 4 steps done" in done.stdout
 
 
 def test_the_shell_of_the_demo_takes_commands_from_a_pipe(demo: Run, tmp_path: Path) -> None:

@@ -132,6 +132,19 @@ CASES: Mapping[str, Case] = {
         )
     ),
     "no-proxies": Case(istiod()),
+    "healthy-one-namespace-watched": Case(
+        proxies(
+            control_planes=(ControlPlane(env={"ISTIO_WATCH_NAMESPACE": "bank"}),),
+            namespaces=(TEAMS[0], Namespace("shop", publishes=())),
+        )
+    ),
+    "stale-beside-the-namespace-watched": warning(
+        proxies(
+            control_planes=(ControlPlane(env={"ISTIO_WATCH_NAMESPACE": "bank"}),),
+            namespaces=(TEAMS[0], Namespace("shop", publishes=(STRANGE,))),
+        ),
+        "copies-agree",
+    ),
     # What is stored: the published copies, by namespace and age.
     "stale-copy": critical(proxies(namespaces=(Namespace("bank", publishes=(STRANGE,)), TEAMS[1])), "copies-agree"),
     "copy-not-moved-yet": warning(

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meshtrust.cli import HELP_NAMES, Judge, command
-from meshtrust.durations import parse_duration
+from meshtrust.cli import HELP_NAMES, Judge, command, seconds
 from meshtrust.errors import UsageError
 from meshtrust.selectors import parse_selector
 
 if TYPE_CHECKING:
     from meshtrust.reading import Reading
     from meshtrust.report import Report
+    from meshtrust.verification.verifying import Wish
 
 _MOST = 512  # proxies at a time: more connections than an API server gives one client gladly
 
@@ -78,44 +78,38 @@ def verb(
 ) -> Judge:
     """Hold every stored copy of trust and every running proxy's memory against the root that signs now."""
     from meshtrust.verification.fleet import Targets  # noqa: PLC0415 - --help does not pay for it
+    from meshtrust.verification.verifying import Wish  # noqa: PLC0415 - as above
 
     parse_selector(selector)
     chosen = Targets.read(targets or ())
     narrowed = bool(chosen or selector) and not stored
-    limit, number = _timeout(timeout), _number(concurrency)
-
-    def judge(reading: Reading) -> Report:
-        from istio_certverify.saying import say  # noqa: PLC0415 - as above
-        from meshtrust.verification.verifying import Wish, verify  # noqa: PLC0415 - as above
-
-        wish = Wish(
-            stored=stored or not (live or narrowed),
-            live=live or narrowed or not stored,
-            targets=chosen,
-            selector=selector,
-            concurrency=number,
-            timeout=limit,
-            wait=wait,
-        )
-        if not record:
-            return say(verify(reading, wish))
-        from meshtrust.manifests.recorder import Recorder  # noqa: PLC0415 - as above
-
-        recorder = Recorder(reading.source)
-        found = say(verify(replace(reading, source=recorder), wish))
-        recorder.write(record, reading.now)
-        return found
-
-    return judge
+    wish = Wish(
+        stored=stored or not (live or narrowed),
+        live=live or narrowed or not stored,
+        targets=chosen,
+        selector=selector,
+        concurrency=_number(concurrency),
+        timeout=seconds("--timeout", timeout) if timeout else None,
+        wait=wait,
+    )
+    return lambda reading: _recorded(reading, wish, record) if record else _judged(reading, wish)
 
 
-def _timeout(text: str) -> float | None:
-    if not text:
-        return None
-    span = parse_duration(f"{text}s" if text.isdecimal() else text)
-    if span is None or span.total_seconds() < 0:
-        raise UsageError(f"--timeout {text!r} is no duration", "write 90s, 15m or 12h; 0 means without limit")
-    return span.total_seconds() or None
+def _judged(reading: Reading, wish: Wish) -> Report:
+    from istio_certverify.saying import say  # noqa: PLC0415 - --help does not pay for it
+    from meshtrust.verification.verifying import verify  # noqa: PLC0415 - as above
+
+    return say(verify(reading, wish))
+
+
+def _recorded(reading: Reading, wish: Wish, file: str) -> Report:
+    """Judge, and write down what was read for it."""
+    from meshtrust.manifests.recorder import Recorder  # noqa: PLC0415 - few record
+
+    recorder = Recorder(reading.source)
+    found = _judged(replace(reading, source=recorder), wish)
+    recorder.write(file, reading.now)
+    return found
 
 
 def _number(text: str) -> int:

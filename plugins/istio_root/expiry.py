@@ -202,12 +202,17 @@ def _remarks(mesh: Mesh, now: datetime) -> Iterator[str]:
     for authority in mesh.authorities:
         root = signing_root(authority)
         loaded = mesh.era is Era.CITADEL or root is None or not known or root in known
-        yield f"{mesh.namespace}: {_who(authority)}{_named(authority)}{'' if loaded else ', which is not loaded'}"
+        yield f"{mesh.namespace}: {who_signs(authority)}{'' if loaded else ', which is not loaded'}"
     for unused in mesh.unused:
         yield f"{mesh.namespace}: {unused.ref} is not used by anything that runs"
     for forecast in renewal.forecasts(mesh):
         yield f"{mesh.namespace}: {renewal.remark(forecast, mesh.era, now)}"
     yield from mesh.remarks
+
+
+def who_signs(authority: Authority) -> str:
+    """`istiod 1.29.2 signs with the self-signed CA in Secret istio-system/istio-ca-secret`."""
+    return f"{_who(authority)}{_named(authority)}"
 
 
 def _named(authority: Authority) -> str:

@@ -47,10 +47,11 @@ class Forecast:
 def forecasts(mesh: Mesh) -> Iterator[Forecast]:
     for authority in mesh.authorities:
         if authority.kind is Kind.SELF_SIGNED and authority.signer and authority.instances:
-            yield _forecast(authority, authority.signer.ref, authority.signer.certificate)
+            yield forecast_of(authority, authority.signer.ref, authority.signer.certificate)
 
 
-def _forecast(authority: Authority, place: Ref, root: Certificate) -> Forecast:
+def forecast_of(authority: Authority, place: Ref, root: Certificate) -> Forecast:
+    """What would become of this root, whether it stands in the Secret already or not."""
     settings = renewal(authority.instances)
     due = None
     if settings and settings.share is not None:

@@ -137,8 +137,9 @@ def copies_agree(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
     for place in dict.fromkeys((mesh.namespace, mesh.asked)):
         if place and held.isdisjoint({place, ""}) and _should_publish(mesh):
             yield Problem(Ref("ConfigMap", place, mesh.configmap), "it is missing", Level.WARNING)
+    roots = roots_now(mesh)
     for copy in mesh.copies:
-        for root in roots_now(mesh):
+        for root in roots:
             if copy.certificates and (fault := lacks(copy.certificates, root, terms.now)):
                 yield _of_copy(mesh, copy, *fault)
 

@@ -1,5 +1,7 @@
 """What goes wrong is raised where it is known, and spoken in one place: `cli.run`."""
 
+INTERRUPTED = 130  # the exit code of Ctrl-C, as a shell has it
+
 
 class ToolError(Exception):
     """One line that says what and where, and a hint that says what to do next.

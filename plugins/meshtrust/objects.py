@@ -110,8 +110,13 @@ class WorkloadSecret(TypedDict, total=False):
     data: WorkloadData | None
 
 
+class Name(TypedDict, total=False):
+    name: Required[str]
+    namespace: str
+
+
 class ServiceAccount(TypedDict, total=False):
-    metadata: Required[Metadata]
+    metadata: Required[Name]
 
 
 class ServiceReference(TypedDict, total=False):

@@ -9,7 +9,7 @@ from meshtrust.findings import Finding, Level
 from meshtrust.report import timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from meshtrust.errors import ToolError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from meshtrust.report import Report, Table
 
 _LISTED = 10  # problems of one finding that a table shows before it counts the rest
-_NO_OBJECTS = {"File", "Server"}
+_NO_OBJECTS = {"File", "Server", "Right", "Run"}
 
 
 class Output(StrEnum):
@@ -68,9 +68,13 @@ def _written(envelope: dict[str, Any], output: Output) -> str:
         import msgspec  # noqa: PLC0415 - a pretty `json` is written in Python, and there are thousands of rows
 
         return msgspec.json.format(msgspec.json.encode(envelope), indent=2).decode() + "\n"
+    return as_yaml(envelope)
+
+
+def as_yaml(value: Mapping[str, Any]) -> str:
     import yaml  # noqa: PLC0415 - only this format pays for it
 
-    return yaml.safe_dump(envelope, sort_keys=False, allow_unicode=True, width=1 << 16)
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=1 << 16)
 
 
 def _head(tool: str, command: str, read_at: datetime, status: Level, *, checked: int, unseen: int) -> dict[str, Any]:
@@ -95,6 +99,7 @@ def _envelope(report: Report) -> dict[str, Any]:
         "findings": [_finding(finding) for finding in report.findings if finding.level is not Level.OK],
         "remarks": list(report.remarks),
         "not_asked": list(report.not_asked),
+        **report.details,
     }
 
 

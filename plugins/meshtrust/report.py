@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ class Report:
     `read_at` is the moment that the judgement holds for. `remarks` are facts that are neither right nor wrong.
     `summary` stands above either table. `commands` are what to run, ready to be pasted. `counted` is what `checked`
     counts, one of it and several; `verdict` says it in the command's own words. `interrupted` is what Ctrl-C left.
+    `details` are further keys of the JSON. `acted` is for a command that was to write: its exit code says what became
+    of that, whatever --fail-on says.
     """
 
     tool: str
@@ -44,6 +46,8 @@ class Report:
     counted: tuple[str, str] = ("certificate", "certificates")
     verdict: str = ""
     interrupted: bool = False
+    details: Mapping[str, Any] = field(default_factory=dict)
+    acted: bool = False
 
     @property
     def status(self) -> Level:

@@ -6,13 +6,13 @@ import os
 import sys
 
 from meshtrust import __version__
+from meshtrust.errors import INTERRUPTED
 
 TYPE_CHECKING = False  # type checkers know it by its name: `typing`, as `signal` and `pathlib`, is a tenth of a start
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
     from typing import NoReturn
 
-INTERRUPTED = 130
 UNKNOWN = 3
 
 

@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 from cluster.ground import ground
+from cluster.machine import Missing
 from cluster.mesh import Mesh
-from cluster.programs import Missing
 
 
 def main(command: list[str]) -> int:

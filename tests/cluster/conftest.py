@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from cluster.footprint import footprint
 from cluster.ground import Ground, ground
 from cluster.mesh import Mesh
 from cluster.plugins import Plugin
+from releasing import PLUGINS, built
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,16 +35,25 @@ def mesh(kubernetes: Ground) -> Mesh:
     return installed
 
 
-@pytest.fixture
-def expiry(mesh: Mesh, tmp_path: Path) -> Plugin:
-    return Plugin(mesh.ground, "istio_root", "expiry", tmp_path)
+@pytest.fixture(scope="session")
+def dist(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a release would be, as the tests of the binary use it; copied, as those may build it anew meanwhile."""
+    made, folder = built(pytestconfig.cache), tmp_path_factory.mktemp("dist")
+    for plugin in PLUGINS:
+        shutil.copy(made / f"kubectl-{plugin}", folder)
+    return folder
 
 
 @pytest.fixture
-def certverify(mesh: Mesh, tmp_path: Path) -> Plugin:
-    return Plugin(mesh.ground, "istio_certverify", "", tmp_path)
+def expiry(mesh: Mesh, dist: Path, tmp_path: Path) -> Plugin:
+    return Plugin(mesh.ground, dist, "istio_root", "expiry", tmp_path)
 
 
 @pytest.fixture
-def proxyver(mesh: Mesh, tmp_path: Path) -> Plugin:
-    return Plugin(mesh.ground, "istio_proxyver", "", tmp_path)
+def certverify(mesh: Mesh, dist: Path, tmp_path: Path) -> Plugin:
+    return Plugin(mesh.ground, dist, "istio_certverify", "", tmp_path)
+
+
+@pytest.fixture
+def proxyver(mesh: Mesh, dist: Path, tmp_path: Path) -> Plugin:
+    return Plugin(mesh.ground, dist, "istio_proxyver", "", tmp_path)

@@ -71,7 +71,7 @@ class Ground:
         stdin: str = "",
         environment: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        timeout: float = 180,
+        timeout: float = 300,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside, with kubectl and istioctl on its PATH."""
         done = subprocess.run(
@@ -97,14 +97,14 @@ class Ground:
             "PYTHONPATH": str(HERE.parent),
         }
 
-    def say(self, *command: str, stdin: str = "", timeout: float = 180) -> str:
+    def say(self, *command: str, stdin: str = "", timeout: float = 300) -> str:
         """Run a command that has to succeed, and give what it said."""
         done = self.run(*command, stdin=stdin, timeout=timeout)
         if done.returncode:
             raise GroundError(f"{' '.join(command)}: {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         return done.stdout
 
-    def kubectl(self, *arguments: str, stdin: str = "", timeout: float = 180) -> str:
+    def kubectl(self, *arguments: str, stdin: str = "", timeout: float = 300) -> str:
         return self.say("kubectl", *arguments, stdin=stdin, timeout=timeout)
 
     def get(self, *arguments: str) -> dict[str, Any]:
@@ -115,6 +115,10 @@ class Ground:
         """Server-side: `kubectl apply` of the other kind would keep a copy of a Secret in an annotation."""
         several = {"apiVersion": "v1", "kind": "List", "items": objects}
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(several))
+
+    def load(self, image: Path) -> None:
+        """Give the node an image, of a docker-archive."""
+        self.say("ctr", "-a", "/run/containerd.sock", "-n", "k8s.io", "image", "import", str(image))
 
     def pids_of(self, program: str) -> tuple[int, ...]:
         """Find the processes of a program inside, by its file's name, as numbers of the outside."""
@@ -132,32 +136,42 @@ class Ground:
 
 
 @contextmanager
-def ground() -> Iterator[Ground]:
-    """Start a Kubernetes with nothing on it but the images of Istio; whatever happens, none of it is left."""
+def ground(*, stores_only: bool = False) -> Iterator[Ground]:
+    """Start a Kubernetes with nothing on it but the images of Istio; whatever happens, none of it is left.
+
+    `stores_only` is an API server that stores what it is given, and no node: for more objects than could run.
+    """
     built = programs()
-    images = archives(built)
     with tempfile.TemporaryDirectory(prefix="ground-") as place:
         folder = Path(place)
         write_pki(folder)
         write_settings(folder)
-        with (folder / "node.log").open("w") as log, _start(folder, built, log) as outer:
+        with (
+            (folder / "node.log").open("w") as log,
+            _start(folder, built, log, node.STORES if stores_only else "") as outer,
+        ):
             try:
                 kubernetes = Ground(folder, built, _first_process(outer, folder))
-                for image in images:
-                    kubernetes.say("ctr", "-a", "/run/containerd.sock", "-n", "k8s.io", "image", "import", str(image))
-                kubernetes.kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=60s")
+                if not stores_only:
+                    _get_ready(kubernetes)
                 yield kubernetes
             finally:
                 _stop(outer)
 
 
-def _start(folder: Path, built: Programs, log: IO[str]) -> subprocess.Popen[str]:
+def _get_ready(kubernetes: Ground) -> None:
+    for image in archives(kubernetes.programs):
+        kubernetes.load(image)
+    kubernetes.kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=180s")
+
+
+def _start(folder: Path, built: Programs, log: IO[str], which: str) -> subprocess.Popen[str]:
     """Start the first process, in a chain in which each dies with the one before it."""
     return subprocess.Popen(
         [
             *("setpriv", "--pdeathsig", "KILL"),
             *("unshare", "--fork", "--kill-child", "--pid", "--mount-proc", "--net", "--mount", "--ipc"),
-            *(sys.executable, "-m", node.__name__, str(folder), str(built.folder)),
+            *(sys.executable, "-m", node.__name__, str(folder), str(built.folder), which),
         ],
         cwd=folder,
         env={"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(HERE.parent)},

@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from cluster.programs import ISTIO, cache_folder, pins
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from cluster.programs import Programs
 
+PROXY_IMAGE = f"docker.io/istio/proxyv2:{ISTIO}"
 _BUSYBOX = "/bin/busybox"
 _APPLETS = ("sh", "sleep", "wget", "httpd", "cat", "ls", "mkdir", "nc", "id", "ps", "env", "date", "echo", "timeout")
 _XTABLES = "/usr/sbin/xtables-nft-multi"
@@ -76,7 +77,7 @@ def _images(programs: Programs) -> Iterable[Image]:
     )
     extensions = (path for path in _XTABLES_FOLDER.glob("lib*.so") if re.match(r"lib(xt|ipt|ip6t)_", path.name))
     yield Image(
-        f"docker.io/istio/proxyv2:{ISTIO}",
+        PROXY_IMAGE,
         ("/usr/local/bin/pilot-agent",),
         {
             **shell,
@@ -90,13 +91,33 @@ def _images(programs: Programs) -> Iterable[Image]:
     )
 
 
+def under_another_name(name: str, original: str, programs: Programs, folder: Path) -> Path:
+    """Make an archive of an image with the same files and an id of its own: two tags of one id are told as either."""
+    for path in archives(programs):
+        with tarfile.open(path) as archive:
+            (manifest,) = json.load(_member(archive, "manifest.json"))
+            if original in manifest["RepoTags"]:
+                settings = json.load(_member(archive, manifest["Config"]))
+                settings["config"]["Labels"] = {"name": name}
+                packed = folder / "image.tar"
+                _pack(packed, name, settings, _member(archive, manifest["Layers"][0]).read())
+                return packed
+    raise LookupError(original)
+
+
+def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
+    found = archive.extractfile(name)
+    if found is None:
+        raise LookupError(name)
+    return found
+
+
 def _write(image: Image, path: Path) -> None:
     layer = _layer(image)
-    digest = hashlib.sha256(layer).hexdigest()
     settings = {
         "architecture": "amd64",
         "os": "linux",
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
         "history": [{}],
         "config": {
             "User": image.user,
@@ -104,12 +125,17 @@ def _write(image: Image, path: Path) -> None:
             "Env": ["PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
         },
     }
+    _pack(path, image.name, settings, layer)
+
+
+def _pack(path: Path, name: str, settings: Mapping[str, Any], layer: bytes) -> None:
     described = _json(settings)
     named = f"{hashlib.sha256(described).hexdigest()}.json"
-    manifest = [{"Config": named, "RepoTags": [image.name], "Layers": [f"{digest}/layer.tar"]}]
+    inside = f"{hashlib.sha256(layer).hexdigest()}/layer.tar"
+    manifest = [{"Config": named, "RepoTags": [name], "Layers": [inside]}]
     with tarfile.open(path, "w") as archive:
-        for name, content in ((named, described), (f"{digest}/layer.tar", layer), ("manifest.json", _json(manifest))):
-            entry = tarfile.TarInfo(name)
+        for place, content in ((named, described), (inside, layer), ("manifest.json", _json(manifest))):
+            entry = tarfile.TarInfo(place)
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
 

@@ -19,14 +19,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from cluster.ground import GroundError
+from cluster.images import PROXY_IMAGE, under_another_name
 from cluster.programs import HERE
-from cluster.workloads import GATEWAY, HOME, OUTSIDE, WORKLOADS, manifests
+from cluster.workloads import GATEWAY, HOME, OUTSIDE, WORKLOADS, described, manifests
 from sandbox.issuing import Ca, ca_certificate, key_pem, pem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from cluster.ground import Ground
+    from cluster.workloads import Workload
 
 ISTIOD = f"{HOME}/istiod"
 CANARY = f"{HOME}/istiod-canary"
@@ -39,6 +42,8 @@ _UNAVAILABLE = "503 Service Unavailable"
 _NO_ANSWER = 143  # ended by `timeout`: a pod that has just gone may still be somebody's peer
 _LEADER = "control-plane.alpha.kubernetes.io/leader"
 _GENERATED_CACERTS = "USE_CACERTS_FOR_SELF_SIGNED_CA"
+_LOOKS = "CITADEL_SELF_SIGNED_ROOT_CERT_CHECK_INTERVAL"
+_JITTER = "CITADEL_ENABLE_JITTER_FOR_ROOT_CERT_ROTATOR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +54,19 @@ class Mesh:
     now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
 
     def install(self) -> None:
-        self.istioctl("install", "-y", "-f", str(HERE / "operator.yaml"), "--readiness-timeout", "60s")
+        self.istioctl("install", "-y", "-f", str(HERE / "operator.yaml"), "--readiness-timeout", "180s")
         self.ground.apply(*manifests())
         self._rolled_out(*self.deployments, f"{OUTSIDE}/stranger")
 
-    def install_canary(self) -> None:
-        """Add a second revision that no namespace uses yet."""
+    @contextmanager
+    def canary(self) -> Iterator[None]:
+        """Run a second revision that no namespace uses, for a while."""
         less = ("--set", "profile=minimal", "--set", "components.ingressGateways[0].enabled=false")
         self.istioctl("install", "-y", "-f", str(HERE / "operator.yaml"), *less, "--revision", "canary")
-
-    def remove_canary(self) -> None:
-        self.istioctl("uninstall", "-y", "--revision", "canary")
+        try:
+            yield
+        finally:
+            self.istioctl("uninstall", "-y", "--revision", "canary")
 
     @property
     def deployments(self) -> tuple[str, ...]:
@@ -117,6 +124,44 @@ class Mesh:
     def stop_generating_cacerts(self) -> None:
         self.ground.kubectl("-n", HOME, "set", "env", "deployment/istiod", f"{_GENERATED_CACERTS}-")
 
+    def add(self, *workloads: Workload) -> None:
+        self.ground.apply(*(one for workload in workloads for one in described(workload)))
+        self.wait_for(*workloads)
+
+    def wait_for(self, *workloads: Workload, seconds: int = 180) -> None:
+        self._rolled_out(*(workload.deployment for workload in workloads), seconds=seconds)
+
+    def remove(self, *workloads: Workload) -> None:
+        for one in workloads:
+            kinds = "deployment,service,serviceaccount"
+            self.ground.kubectl("-n", one.namespace, "delete", kinds, "--field-selector", f"metadata.name={one.name}")
+            eventually(partial(self._is_calm, one.namespace), f"no pod of {one.namespace} is ending")
+
+    @contextmanager
+    def added(self, *workloads: Workload) -> Iterator[None]:
+        """Run these as well, for a while."""
+        try:
+            self.add(*workloads)
+            yield
+        finally:
+            self.remove(*workloads)
+
+    def load_proxy(self, image: str, folder: Path) -> None:
+        """Give the node the proxy's image once more, under another name."""
+        self.ground.load(under_another_name(image, PROXY_IMAGE, self.ground.programs, folder))
+
+    @contextmanager
+    def renewing(self) -> Iterator[None]:
+        """Restart istiod so that it looks every 30 seconds whether its root is to be renewed, not every hour."""
+        settings = (f"{_LOOKS}=30s", f"{_JITTER}=false")
+        self.ground.kubectl("-n", HOME, "set", "env", "deployment/istiod", *settings)
+        try:
+            self._rolled_out(ISTIOD)
+            yield
+        finally:
+            self.ground.kubectl("-n", HOME, "set", "env", "deployment/istiod", f"{_LOOKS}-", f"{_JITTER}-")
+            self._rolled_out(ISTIOD)
+
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Stop istiod where it stands: it would put a changed copy right within milliseconds."""
@@ -140,7 +185,7 @@ class Mesh:
 
         It must win the lock first; and while the old one ends, the two overwrite each other.
         """
-        wanted = _fingerprint(ca_certificate(ca, self.now)) if ca else self.stored_root()
+        wanted = self.fingerprint(ca) if ca else self.stored_root()
         eventually(lambda: self.published() == {wanted}, f"every copy holds {wanted}")
 
     def merge(self, namespace: str, kind: str, name: str, patch: Mapping[str, Any]) -> None:
@@ -160,6 +205,9 @@ class Mesh:
         lock = self.ground.get("-n", HOME, "configmap", "istio-namespace-controller-election")
         holder: str = json.loads(lock["metadata"]["annotations"][_LEADER])["holderKey"]
         return holder
+
+    def fingerprint(self, ca: Ca) -> str:
+        return _fingerprint(ca_certificate(ca, self.now))
 
     def stored_root(self) -> str:
         held = self.ground.get("-n", HOME, "secret", CA_SECRET)["data"]["ca-cert.pem"]
@@ -209,10 +257,11 @@ class Mesh:
             return False
         raise GroundError(f"{deployment} {request}: {done.stdout}{done.stderr}")
 
-    def _rolled_out(self, *deployments: str) -> None:
+    def _rolled_out(self, *deployments: str, seconds: int = 180) -> None:
         """Until the last old pod is gone, too: it would answer, and be listed."""
         for namespace, name in (one.split("/") for one in deployments):
-            self.ground.kubectl("-n", namespace, "rollout", "status", f"deployment/{name}", "--timeout=90s")
+            status = ("rollout", "status", f"deployment/{name}", f"--timeout={seconds}s")
+            self.ground.kubectl("-n", namespace, *status, timeout=2 * seconds)
         for namespace in dict.fromkeys(one.split("/")[0] for one in deployments):
             eventually(partial(self._is_calm, namespace), f"no pod of {namespace} is ending")
 
@@ -221,7 +270,7 @@ class Mesh:
         return not any("deletionTimestamp" in pod["metadata"] for pod in pods)
 
 
-def eventually(holds: Callable[[], bool], promise: str, seconds: float = 90) -> None:
+def eventually(holds: Callable[[], bool], promise: str, seconds: float = 180) -> None:
     """Wait for what has to come; how long it takes is no promise of anybody's."""
     until = time.monotonic() + seconds
     while not holds():

@@ -1,7 +1,7 @@
 """The first process of a ground: makes its network, starts its servers, and lives as long as all of them do.
 
-`python -m cluster.node FOLDER PROGRAMS`, started by `ground` in namespaces of its own. With it ends all that is in
-them: processes, mounts, interfaces, routes, rules.
+`python -m cluster.node FOLDER PROGRAMS WHICH`, started by `ground` in namespaces of its own. With it ends all that is
+in them: processes, mounts, interfaces, routes, rules.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster.programs import Programs
-from cluster.settings import ADDRESS, ADMIN_TOKEN, API, SERVICES, servers
+from cluster.settings import ADDRESS, ADMIN_TOKEN, API, SERVICES, servers, stores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,9 +30,10 @@ _TUNABLES = (
     *("kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes"),
 )
 READY = "ready"
+STORES = "stores"
 
 
-def main(folder: Path, programs: Programs) -> None:
+def main(folder: Path, programs: Programs, which: str) -> None:
     os.environ["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     _run("mount", "-t", "tmpfs", "ground", _EMPTY)
     Path(_EMPTY, "netns").mkdir()
@@ -41,7 +42,7 @@ def main(folder: Path, programs: Programs) -> None:
     _cover_tunables(Path(_EMPTY, "tunables"))
     _connect()
     running = {}
-    for name, command in servers(programs, folder).items():
+    for name, command in (stores if which == STORES else servers)(programs, folder).items():
         running[_start(folder, name, command)] = name
         if name == "apiserver":
             _await_api(folder)
@@ -103,4 +104,4 @@ def _run(*command: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Programs(Path(sys.argv[2])))
+    main(Path(sys.argv[1]), Programs(Path(sys.argv[2])), sys.argv[3])

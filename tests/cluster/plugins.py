@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from cluster.mesh import ROOT_CONFIGMAP
@@ -60,9 +62,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """One verb of a plugin."""
+    """One verb of a plugin, as the single files in `dist`."""
 
     ground: Ground
+    dist: Path
     name: str
     verb: str
     folder: Path
@@ -70,7 +73,10 @@ class Plugin:
     def __call__(self, *arguments: str, user: str = "admin") -> Answer:
         """Ask by `kubectl NAME VERB`: kubectl finds the plugin on the PATH."""
         words = [self.name.replace("_", "-"), *([self.verb] if self.verb else [])]
-        environment = {"KUBECONFIG": str(self.ground.folder / f"{user}.kubeconfig"), "PYTHONWARNINGS": "error"}
+        environment = {
+            "KUBECONFIG": str(self.ground.folder / f"{user}.kubeconfig"),
+            "PATH": os.pathsep.join((str(self.dist), self.ground.environment["PATH"])),
+        }
         done = self.ground.run("kubectl", *words, "-o", "json", *arguments, environment=environment, cwd=self.folder)
         if not done.stdout.startswith("{"):
             raise AssertionError(f"{words} {arguments}: {done.returncode}\n{done.stdout}{done.stderr}")
@@ -82,9 +88,12 @@ class Plugin:
 
     def of_bug_report(self, *arguments: str) -> Answer:
         """Ask of what istioctl collects; it leaves out the Secrets."""
-        self.ground.say("istioctl", "bug-report", "--dir", str(self.folder / "work"), "--output-dir", str(self.folder))
-        archive = self.folder / "bug-report.tar.gz"
-        return self("-f", str(archive), "-f", str(self._dump("secrets")), *arguments)
+        folder = mkdtemp(dir=self.folder)
+        self.ground.say("istioctl", "bug-report", "--dir", f"{folder}/work", "--output-dir", folder)
+        return self("-f", f"{folder}/bug-report.tar.gz", "-f", str(self._dump("secrets")), *arguments)
+
+    def of_pods(self) -> Answer:
+        return self("-f", str(self._save("pods.yaml", "pods", "-A")))
 
     def _dump(self, kinds: str = "secrets,configmaps,pods,deployments") -> Path:
         return self._save(f"{kinds.replace(',', '-')}.yaml", kinds, "-n", HOME)

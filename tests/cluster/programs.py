@@ -32,6 +32,7 @@ _ISTIO_VERSION = "istio.io/istio/pkg/version"
 _SERVERS = ("kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet")
 _BOOTSTRAP = "tools/packaging/common/envoy_bootstrap.json"
 
+
 class BuildError(Exception):
     """A program does not compile, and what the compiler said."""
 
@@ -140,16 +141,22 @@ def _flags(package: str, stamp: dict[str, str]) -> tuple[str, ...]:
 
 
 def _go_build(module: str, folder: Path, flags: Sequence[str], packages: Sequence[str]) -> None:
-    _go("build", *flags, "-o", f"{folder}/", *packages, within=module)
+    """Fetch what the packages are made of, then compile: only the one may fail for want of a network."""
+    _go("list", "-deps", *flags, *packages, within=module)
+    try:
+        _go("build", *flags, "-o", f"{folder}/", *packages, within=module)
+    except Missing as error:
+        raise BuildError(str(error)) from error
 
 
 def _go(*arguments: str, within: str = "") -> str:
-    """Run go by the sums of go.sum, with no other compiler than the one that is here."""
-    environment = {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0"}
+    """Run go by the sums of go.sum; where it is older than go.mod says, it fetches that one."""
+    environment = {**os.environ, "GOTOOLCHAIN": "auto", "GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0"}
     return _run(["nice", "go", *arguments], cwd=HERE / "modules" / within, env=environment).strip()
 
 
 def _run(command: Sequence[str], **how: object) -> str:
+    """Run what needs the network: where it fails, this machine lacks something."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, **how)  # type: ignore[call-overload] # cwd and env
     if done.returncode:
         raise Missing(f"{' '.join(command[:4])} … ended with {done.returncode}:\n{done.stderr[-4000:]}")

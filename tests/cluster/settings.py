@@ -102,6 +102,12 @@ def servers(programs: Programs, folder: Path) -> dict[str, tuple[str, ...]]:
     }
 
 
+def stores(programs: Programs, folder: Path) -> dict[str, tuple[str, ...]]:
+    """Give the commands of those that store alone: nobody makes the ServiceAccounts that pods would need."""
+    every = servers(programs, folder)
+    return {"etcd": every["etcd"], "apiserver": (*every["apiserver"], "--disable-admission-plugins=ServiceAccount")}
+
+
 def _kubeconfig(folder: Path, user: str, token: str) -> Mapping[str, Any]:
     return {
         "apiVersion": "v1",

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations
 from typing import TYPE_CHECKING
 
 import pytest
 
+from cluster.agreeing import failing, held, proxies
 from cluster.mesh import CACERTS, CANARY, ISTIOD, ROOT_CONFIGMAP, Mesh, eventually
-from cluster.roots import EXPIRED, EXTENDED, INTERMEDIATE, PLUGGED_IN, RENEWED, ROOT
-from cluster.workloads import GATEWAY, HOME, WORKLOADS
+from cluster.roots import EXPIRED, EXTENDED, INTERMEDIATE, OVERDUE, PLUGGED_IN, RENEWED, ROOT
+from cluster.workloads import GATEWAY, HOME, OUTSIDE, WORKLOADS, Workload
 from sandbox.issuing import ca_certificate, pem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cluster.plugins import Answer, Plugin
+    from cluster.plugins import Plugin
 
 PROXIES = {*(workload.name for workload in WORKLOADS), GATEWAY}
 MOVED = "ledger"
 OTHERS = PROXIES - {MOVED}
 # The pairs that fail where the ledger alone has moved to a root that the others do not take for theirs.
 PARTED = {pair for pair in permutations(PROXIES, 2) if MOVED in pair and pair[1] != GATEWAY}
+# The only one of the second revision, where no namespace decides.
+SCOUT = Workload("scout", OUTSIDE, revision="canary")
 STALE = f"ConfigMap bank/{ROOT_CONFIGMAP} [root-cert.pem]"
 
 
@@ -41,17 +43,15 @@ def test_a_fresh_mesh_is_healthy_live_and_recorded(mesh: Mesh, expiry: Plugin, c
     assert {row["role"] for row in told.report["rows"]} == {"signs", "copy"}
     assert told.signing["made_by"] == "istiod 1.29 or newer"
     assert told.report["counts"]["unseen"] == 0
-    held = certverify("--record", str(certverify.folder / "mesh.yaml"))
-    assert (held.code, held.levels) == (0, {})
-    assert _proxies(held) == dict.fromkeys(PROXIES, "ok")
-    assert _failing(mesh) == set()
+    holding = held(mesh, certverify)
+    assert (holding.code, holding.levels) == (0, {})
+    assert proxies(holding) == dict.fromkeys(PROXIES, "ok")
+    assert failing(mesh) == set()
 
     assert expiry.of_dump().verdict == told.verdict
     reported = expiry.of_bug_report()
     assert reported.verdict["rows"] == told.verdict["rows"]
     assert reported.levels == {"key-hidden": "warning"}  # istiod's debug/krtz, which istioctl packs, has the CA's key
-    assert certverify("-f", str(certverify.folder / "mesh.yaml")).verdict == held.verdict
-    assert certverify.of_bug_report().verdict == held.verdict
 
 
 def test_a_stale_copy_is_caught_in_the_act(mesh: Mesh, expiry: Plugin, certverify: Plugin) -> None:
@@ -79,10 +79,10 @@ def test_an_extended_root_harms_nobody_and_who_has_not_moved_is_told(
     mesh.settle(EXTENDED)
     mesh.restart("bank/ledger")
     assert expiry().levels == {}
-    held = certverify()
-    assert (held.code, held.levels) == (1, {"root-held": "warning"})
-    assert _proxies(held) == {MOVED: "ok", **dict.fromkeys(OTHERS, "warning")}
-    assert _failing(mesh) == set()
+    holding = held(mesh, certverify)
+    assert (holding.code, holding.levels) == (1, {"root-held": "warning"})
+    assert proxies(holding) == {MOVED: "ok", **dict.fromkeys(OTHERS, "warning")}
+    assert failing(mesh) == set()
 
 
 def test_a_root_renewed_with_another_key_identifier_parts_those_that_have_moved_from_those_that_have_not(
@@ -95,11 +95,10 @@ def test_a_root_renewed_with_another_key_identifier_parts_those_that_have_moved_
     mesh.settle(RENEWED)
     mesh.restart("bank/ledger")
     assert expiry().levels == {}
-    held = certverify("--record", str(certverify.folder / "mesh.yaml"))
-    assert (held.code, held.levels["root-held"]) == (2, "critical")
-    assert _proxies(held) == {MOVED: "ok", **dict.fromkeys(OTHERS, "critical")}
-    assert certverify("-f", str(certverify.folder / "mesh.yaml")).verdict == held.verdict
-    assert _failing(mesh) == PARTED
+    holding = held(mesh, certverify)
+    assert (holding.code, holding.levels["root-held"]) == (2, "critical")
+    assert proxies(holding) == {MOVED: "ok", **dict.fromkeys(OTHERS, "critical")}
+    assert failing(mesh) == PARTED
 
 
 def test_a_cacerts_that_waits_is_told_before_it_takes_over_and_judged_when_it_has(
@@ -117,55 +116,74 @@ def test_a_cacerts_that_waits_is_told_before_it_takes_over_and_judged_when_it_ha
     assert {row["role"] for row in loaded.report["rows"]} == {"signs", "root", "copy", "unused"}
     assert expiry.of_dump().verdict == loaded.verdict
     mesh.restart("bank/ledger")
-    held = certverify()
-    assert held.code == 2
-    assert _proxies(held) == {MOVED: "ok", **dict.fromkeys(OTHERS, "critical")}
-    assert _failing(mesh) == PARTED
+    holding = held(mesh, certverify)
+    assert holding.code == 2
+    assert proxies(holding) == {MOVED: "ok", **dict.fromkeys(OTHERS, "critical")}
+    assert failing(mesh) == PARTED
     mesh.restart(*mesh.deployments)
-    assert certverify().levels == {}
-    assert _failing(mesh) == set()
+    assert held(mesh, certverify).levels == {}
+    assert failing(mesh) == set()
 
 
-def test_a_cacerts_that_istiod_made_is_self_signed(mesh: Mesh, expiry: Plugin) -> None:
+def test_a_cacerts_that_istiod_made_is_self_signed(mesh: Mesh, expiry: Plugin, certverify: Plugin) -> None:
     mesh.generate_cacerts()
     eventually(lambda: expiry().levels == {}, "all copies hold the new root")
     told = expiry()
     assert told.signing["place"] == f"Secret {HOME}/{CACERTS} [ca-cert.pem]"
     assert told.signing["made_by"] == "istiod 1.29 or newer"
     assert expiry.of_dump().verdict == told.verdict
+    mesh.restart("bank/ledger")
+    holding = held(mesh, certverify)
+    assert (holding.code, holding.levels["root-held"]) == (2, "critical")
+    assert proxies(holding) == {MOVED: "ok", **dict.fromkeys(OTHERS, "critical")}
+    mesh.restart(*mesh.deployments)
+    assert held(mesh, certverify).levels == {}
     mesh.stop_generating_cacerts()
 
 
-def test_of_two_revisions_the_one_that_was_not_restarted_still_publishes_the_old_root(
-    mesh: Mesh, expiry: Plugin
+def test_of_two_revisions_the_one_that_was_not_restarted_still_publishes_and_signs_with_the_old_root(
+    mesh: Mesh, expiry: Plugin, certverify: Plugin
 ) -> None:
     mesh.sign_with(ROOT)
-    mesh.install_canary()
-    assert expiry().levels == {}
-    mesh.store_root(EXTENDED)
-    mesh.restart(CANARY)
-    assert mesh.publisher() == "default"
-    told = expiry()
-    assert (told.code, told.levels) == (1, {"ca-loaded": "warning"})
-    assert expiry.of_dump().verdict == told.verdict
-    mesh.restart(ISTIOD)
-    eventually(lambda: expiry().levels == {}, "both have loaded it")
-    mesh.remove_canary()
+    with mesh.canary(), mesh.added(SCOUT):
+        assert expiry().levels == {}
+        mesh.store_root(EXTENDED)
+        mesh.restart(CANARY)
+        assert mesh.publisher() == "default"
+        told = expiry()
+        assert (told.code, told.levels) == (1, {"ca-loaded": "warning"})
+        assert expiry.of_dump().verdict == told.verdict
+        mesh.restart(SCOUT.deployment, "bank/ledger")
+        holding = held(mesh, certverify)
+        assert (holding.code, holding.levels) == (
+            1,
+            dict.fromkeys(("ca-loaded", "webhooks-agree", "root-held"), "warning"),
+        )
+        assert proxies(holding) == {SCOUT.name: "warning", **dict.fromkeys(PROXIES, "ok")}
+        assert all("-canary" in place for place in holding.places["webhooks-agree"])
+        mesh.restart(ISTIOD)
+        eventually(lambda: expiry().levels == {}, "both have loaded it")
 
 
-def test_an_expired_root_is_told_while_istiod_does_not_get_ready(mesh: Mesh, expiry: Plugin) -> None:
+def test_an_expired_root_is_told_while_istiod_does_not_get_ready(
+    mesh: Mesh, expiry: Plugin, certverify: Plugin
+) -> None:
+    mesh.sign_with(ROOT)
     mesh.scale_istiod(0)
-    mesh.store_root(EXPIRED)
+    mesh.store_root(OVERDUE)
     mesh.scale_istiod(1)
     eventually(lambda: mesh.istiod_state() == ("Running", False), "istiod runs and is not ready")
     told = expiry()
     assert (told.code, told.levels["signer-valid"]) == (2, "critical")
     assert expiry.of_dump().verdict == told.verdict
+    holding = certverify("--record", str(certverify.folder / "mesh.yaml"))
+    print(holding.code, holding.levels, proxies(holding), holding.places)
+    assert certverify("-f", str(certverify.folder / "mesh.yaml")).verdict == holding.verdict
     mesh.store_root(ROOT)
     eventually(lambda: mesh.istiod_state() == ("Running", True), "istiod takes another root without a restart")
     mesh.settle(ROOT)
     assert expiry().levels == {}
-    mesh.restart(*mesh.deployments)
+    assert held(mesh, certverify).levels == {}
 
 
 def test_waiting_outlasts_the_moment_in_which_two_istiods_overwrite_each_other(mesh: Mesh, certverify: Plugin) -> None:
@@ -177,16 +195,3 @@ def test_waiting_outlasts_the_moment_in_which_two_istiods_overwrite_each_other(m
         waited = waiting.result()
     assert (waited.code, waited.levels) == (0, {})
     assert len(mesh.published()) == 1
-
-
-def _proxies(answer: Answer) -> dict[str, str]:
-    """The level of each proxy, by what it is a proxy of."""
-    levels = {}
-    for row in answer.report["rows"]:
-        if row["kind"] == "live" and (found := re.search(r"/([a-z-]+?)-[0-9a-f]+-[0-9a-z]{5}\b", row["place"])):
-            levels[found[1]] = row["level"]
-    return levels
-
-
-def _failing(mesh: Mesh) -> set[tuple[str, str]]:
-    return {pair for pair, succeeds in mesh.handshakes().items() if not succeeds}

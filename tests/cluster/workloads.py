@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,24 @@ GATEWAY = "istio-ingressgateway"
 HOME = "istio-system"
 OUTSIDE = "plain"
 _NATIVE_SIDECAR = "sidecar.istio.io/nativeSidecar"
+_PROXY_CONFIG = "proxy.istio.io/config"
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
+    """One Deployment of one pod behind a Service.
+
+    leaf: how long its certificate lives; after half of it, it takes a new root along
+    image: what its proxy runs, where that is not the injector's
+    revision: whose it is, in a namespace that names none
+    """
+
     name: str
     namespace: str
     native: bool = True
+    leaf: str = ""
+    image: str = ""
+    revision: str = ""
 
     @property
     def deployment(self) -> str:
@@ -40,11 +52,15 @@ def manifests() -> Iterator[Mapping[str, Any]]:
     yield _fresh_handshakes()
     yield _gateway()
     for workload in WORKLOADS:
-        yield _object("v1", "ServiceAccount", workload.name, workload.namespace)
-        yield _service(workload)
-        yield _deployment(workload)
+        yield from described(workload)
         yield _route(workload)
     yield _deployment(Workload("stranger", OUTSIDE), account="default")
+
+
+def described(workload: Workload) -> Iterator[Mapping[str, Any]]:
+    yield _object("v1", "ServiceAccount", workload.name, workload.namespace)
+    yield _service(workload)
+    yield _deployment(workload)
 
 
 def _object(version: str, kind: str, name: str, namespace: str = "", **more: Any) -> dict[str, Any]:
@@ -100,6 +116,11 @@ def _deployment(workload: Workload, account: str = "") -> Mapping[str, Any]:
         "containers": [container],
     }
     annotations = {_NATIVE_SIDECAR: "true" if workload.native else "false"}
-    template = {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod}
+    if workload.leaf:
+        annotations[_PROXY_CONFIG] = json.dumps({"proxyMetadata": {"SECRET_TTL": workload.leaf}})
+    if workload.image:
+        annotations["sidecar.istio.io/proxyImage"] = workload.image
+    revision = {"istio.io/rev": workload.revision} if workload.revision else {}
+    template = {"metadata": {"labels": labels | revision, "annotations": annotations}, "spec": pod}
     spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
     return _object("apps/v1", "Deployment", workload.name, workload.namespace, spec=spec)

@@ -1,8 +1,9 @@
 """A pretend Kubernetes API server that holds a described mesh, for tests, demos and benches."""
 
 from sandbox.description import DescriptionError, parse_mesh, read_mesh
-from sandbox.faults import Answer, Cut, Request, Reset, Silence, Slow
+from sandbox.faults import Answer, Cut, Lost, Request, Reset, Silence, Slow
 from sandbox.issuing import Ca, Leaf
+from sandbox.lively import Lively
 from sandbox.mesh import Account, Authority, ControlPlane, Edit, Identity, Mesh, Namespace, Proxy
 from sandbox.server import Server, serve
 
@@ -17,6 +18,8 @@ __all__ = [
     "Edit",
     "Identity",
     "Leaf",
+    "Lively",
+    "Lost",
     "Mesh",
     "Namespace",
     "Proxy",

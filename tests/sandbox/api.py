@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from sandbox import executing, faults, forwarding, tables
+from sandbox import executing, faults, forwarding, tables, watching
 from sandbox.access import Access
-from sandbox.faults import Answer, Faults, Request, Reset, Silence
+from sandbox.entries import Writing
+from sandbox.faults import Answer, Faults, Interludes, Lost, Request, Reset, Silence
 from sandbox.status import ApiError
 from sandbox.store import Store
 
@@ -32,6 +33,7 @@ class Api:
         self.admins = forwarding.admins_of(mesh)
         self.access = Access(token)
         self.faults = Faults()
+        self.interludes = Interludes()
         self.requests: list[Request] = []
         self.clock_offset = clock_offset
         self.closing = asyncio.Event()
@@ -39,9 +41,13 @@ class Api:
     async def answer(self, raw: web.BaseRequest) -> web.StreamResponse:
         body = await raw.read()
         request = Request(raw.method, raw.path, raw.query, raw.headers, body)
+        await self.interludes.play(request)
         fault = self.faults.of(request)
-        if fault is None or isinstance(fault, faults.Cut | faults.Slow):
+        if fault is None or isinstance(fault, faults.Cut | faults.Slow | Lost):
             whole = await self._answered(request, raw)
+            await self.interludes.play(request, after=True)
+            if isinstance(fault, Lost):
+                return faults.reset(raw)
             if isinstance(whole, web.Response) and fault is not None:
                 return await faults.spoiled(fault, whole, raw, self.closing)
             return whole
@@ -78,8 +84,10 @@ class Api:
             return await _CONVERSATIONS[target.subresource](raw, target, self.store, self.admins, self.closing)
         if target.subresource:
             raise ApiError(404)
-        verb = _verb(request.method, target)
+        verb = _verb(request, target)
         self.access.demand(verb, target, request.user)
+        if verb == "watch":
+            return await watching.watch(raw, target, self.store, self.closing, self.now)
         answers = {"list": self._list, "get": self._get, "patch": self._patch, "create": self._review}
         return answers[verb](request, target)
 
@@ -95,23 +103,24 @@ class Api:
         return web.Response(status=404, text="404 page not found\n", headers=self._headers())
 
     def _list(self, request: Request, target: Target) -> web.Response:
-        if request.query.get("watch") in ("true", "1"):
-            raise ApiError(405)
         page = self.store.page(target, request.query)
         if tables.wanted(request.headers.get("Accept", "")):
-            return self._json(tables.table(target.resource, page.entries, page.metadata(), self._now(), request.query))
+            return self._json(tables.table(target.resource, page.entries, page.metadata(), self.now(), request.query))
         return self._json(page.text(target.resource))
 
     def _get(self, request: Request, target: Target) -> web.Response:
         entry = self.store.get(target)
         if tables.wanted(request.headers.get("Accept", "")):
             metadata = {"resourceVersion": entry.body["metadata"]["resourceVersion"]}
-            return self._json(tables.table(target.resource, (entry,), metadata, self._now(), request.query))
+            return self._json(tables.table(target.resource, (entry,), metadata, self.now(), request.query))
         return self._json(entry.alone())
 
     def _patch(self, request: Request, target: Target) -> web.Response:
         patch = _decoded(request, _PATCHES)
-        entry = self.store.patch(target, patch, dry=request.query.get("dryRun") == "All")
+        program = request.headers.get("User-Agent", "").partition("/")[0]
+        manager = request.query.get("fieldManager") or program or "unknown"
+        writing = Writing(manager, self.now(), dry=request.query.get("dryRun") == "All")
+        entry = self.store.patch(target, patch, writing)
         return self._json(entry.alone())
 
     def _review(self, request: Request, _: Target) -> web.Response:
@@ -126,17 +135,19 @@ class Api:
         return web.Response(body=body, status=status, content_type="application/json", headers=self._headers())
 
     def _headers(self) -> dict[str, str]:
-        return {"Date": format_datetime(self._now(), usegmt=True), "Cache-Control": "no-cache, private"}
+        return {"Date": format_datetime(self.now(), usegmt=True), "Cache-Control": "no-cache, private"}
 
-    def _now(self) -> datetime:
+    def now(self) -> datetime:
         return datetime.now(UTC) + self.clock_offset
 
 
-def _verb(method: str, target: Target) -> str:
-    if method == "GET":
+def _verb(request: Request, target: Target) -> str:
+    if request.method == "GET":
         verb = "get" if target.name else "list"
+        if request.query.get("watch") in ("true", "1"):
+            verb = "watch"
     else:
-        verb = {"PATCH": "patch", "POST": "create"}.get(method, "")
+        verb = {"PATCH": "patch", "POST": "create"}.get(request.method, "")
     if verb not in target.resource.verbs:
         raise ApiError(405)
     return verb

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import copy
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sandbox import proxies, shapes
+from sandbox import control_planes, editing, proxies, shapes
 from sandbox.issuing import (
     Ca,
     ca_certificate,
@@ -20,10 +19,10 @@ from sandbox.issuing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from datetime import timedelta
 
-    from sandbox.mesh import Account, Authority, ControlPlane, Edit, Mesh, Namespace, Proxy
+    from sandbox.mesh import Account, Authority, ControlPlane, Mesh, Namespace, Proxy
     from sandbox.shapes import Body
 
 _KUBERNETES = Ca(key="kubernetes", key_type="ec", subject="CN=kubernetes", identifier="sha1")
@@ -32,15 +31,16 @@ _KUBERNETES = Ca(key="kubernetes", key_type="ec", subject="CN=kubernetes", ident
 def objects_of(mesh: Mesh) -> list[Body]:
     bodies: dict[tuple[str, str, str], Body] = {}
     for body in (body for part in (mesh, *mesh.others) for body in _parts(part)):
-        bodies.setdefault(_key(body), body)
+        bodies.setdefault(editing.key_of(body), body)
     for edit in (*mesh.edits, *(edit for other in mesh.others for edit in other.edits)):
-        _apply(edit, bodies, mesh)
+        editing.apply(edit, bodies, mesh)
     return shapes.stamped(bodies[key] for key in sorted(bodies))
 
 
-def pods_of(mesh: Mesh) -> dict[tuple[str, str], Proxy]:
+def pods_of(mesh: Mesh) -> dict[tuple[str, str], tuple[Mesh, Proxy]]:
+    """Give the proxy in each pod, by the pod's namespace and name, and whose mesh it is of."""
     return {
-        (workload.namespace, workload.pod_name(ordinal)): proxy
+        (workload.namespace, workload.pod_name(ordinal)): (part, proxy)
         for part in (mesh, *mesh.others)
         for group in part.grouped_proxies().values()
         for workload in [proxies.workload(part, group)]
@@ -72,6 +72,16 @@ def _parts(mesh: Mesh) -> Iterator[Body]:
         yield _bystander(mesh)
         for control_plane in mesh.control_planes:
             yield from _control_plane(mesh, control_plane)
+    yield from _trust(mesh)
+    for cluster in mesh.remotes:
+        yield _remote_secret(mesh, cluster)
+    for workload in control_planes.parts(mesh):
+        yield from workload.objects()
+    for group in mesh.grouped_proxies().values():
+        yield from proxies.workload(mesh, group).objects()
+
+
+def _trust(mesh: Mesh) -> Iterator[Body]:
     for authority in (*mesh.beside, mesh.ca):
         if authority.secret:
             yield _ca_secret(mesh, authority)
@@ -81,10 +91,6 @@ def _parts(mesh: Mesh) -> Iterator[Body]:
         yield _trust_bundle(mesh, mesh.trust_bundle)
     if mesh.istiod_tls is not None:
         yield _istiod_tls(mesh)
-    for cluster in mesh.remotes:
-        yield _remote_secret(mesh, cluster)
-    for group in mesh.grouped_proxies().values():
-        yield from proxies.workload(mesh, group).objects()
 
 
 def _namespace(mesh: Mesh, namespace: Namespace) -> Iterator[Body]:
@@ -222,7 +228,7 @@ def _bystander(mesh: Mesh) -> Body:
 
 
 def _control_plane(mesh: Mesh, control_plane: ControlPlane) -> Iterator[Body]:
-    yield from proxies.control_plane_workload(mesh, control_plane).objects()
+    yield from control_planes.workload(mesh, control_plane).objects()
     revision = control_plane.revision if mesh.era == "istiod" else ""
     suffix = f"-{revision}" if revision not in ("", "default") else ""
     created = mesh.now + mesh.ca.created
@@ -263,46 +269,3 @@ def _mesh_config(mesh: Mesh, suffix: str, created: timedelta) -> Body:
 def _key(body: Body) -> tuple[str, str, str]:
     metadata = body["metadata"]
     return body["kind"], metadata.get("namespace", ""), metadata["name"]
-
-
-def _apply(edit: Edit, bodies: dict[tuple[str, str, str], Body], mesh: Mesh) -> None:
-    key = (edit.kind, edit.namespace, edit.name)
-    if edit.patch is None:
-        del bodies[key]
-        return
-    fresh: Body = {"apiVersion": _api_version(edit.kind, mesh), "kind": edit.kind}
-    fresh["metadata"] = shapes.meta(edit.name, edit.namespace, mesh.now + mesh.ca.created)
-    bodies[key] = with_string_data(merged(bodies.get(key, fresh), edit.patch))
-
-
-def _api_version(kind: str, mesh: Mesh) -> str:
-    networking = "networking.istio.io/v1alpha3" if mesh.era == "citadel" else "networking.istio.io/v1"
-    return {
-        "Deployment": "apps/v1",
-        "DaemonSet": "apps/v1",
-        "PeerAuthentication": "security.istio.io/v1",
-        "DestinationRule": networking,
-        "WorkloadEntry": networking,
-        "Policy": "authentication.istio.io/v1alpha1",
-        "MeshPolicy": "authentication.istio.io/v1alpha1",
-    }.get(kind, "v1")
-
-
-def merged(body: Any, patch: Any) -> Any:
-    """Merge a patch into a body as RFC 7386 has it; the body stays as it was."""
-    if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
-    result = dict(body) if isinstance(body, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = merged(result.get(key), value)
-    return result
-
-
-def with_string_data(body: Body) -> Body:
-    """Move the `stringData` of a Secret into its data, as the API server does."""
-    texts: Mapping[str, str] = body.pop("stringData", {})
-    encoded = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
-    return body | ({"data": {**(body.get("data") or {}), **encoded}} if encoded else {})

@@ -16,8 +16,9 @@ _TICK = 1e-6  # timers that are due at one moment have no order
 
 @contextmanager
 def far(url: str, round_trip: float) -> Iterator[str]:
-    """Give the URL at which a server on loopback is so many seconds away."""
-    relay = _Relay(urlsplit(url).port or 443, round_trip)
+    """Give the URL on loopback at which a server is so many seconds away."""
+    server = urlsplit(url)
+    relay = _Relay(server.hostname or "127.0.0.1", server.port or 443, round_trip)
     thread = threading.Thread(target=asyncio.run, args=(relay.run(),), name="distance")
     thread.start()
     relay.started.wait()
@@ -29,8 +30,8 @@ def far(url: str, round_trip: float) -> Iterator[str]:
 
 
 class _Relay:
-    def __init__(self, server: int, round_trip: float) -> None:
-        self.server = server
+    def __init__(self, host: str, port: int, round_trip: float) -> None:
+        self.server = (host, port)
         self.round_trip = round_trip
         self.ends: set[_End] = set()
         self.started = threading.Event()
@@ -87,6 +88,6 @@ class _Client(_End):
         self._joining = self._loop.create_task(self._join())
 
     async def _join(self) -> None:
-        _, self.other = await self._loop.create_connection(lambda: _End(self.relay), "127.0.0.1", self.relay.server)
+        _, self.other = await self._loop.create_connection(lambda: _End(self.relay), *self.relay.server)
         self.other.other = self
         self.transport.resume_reading()

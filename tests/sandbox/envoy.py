@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sandbox import building, proxies
@@ -12,6 +13,7 @@ from sandbox.shapes import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from cryptography.x509 import Certificate
 
@@ -23,42 +25,49 @@ _REDACTED = "W3JlZGFjdGVkXQ=="
 _CONTEXTS = 3  # one entry for each TLS context: a real sidecar has some twenty of them, all alike
 
 
-def answer(mesh: Mesh, proxy: Proxy, pod: str, path: str, query: Mapping[str, str]) -> Body | None:
-    """Give the JSON at a path; None is an unknown path."""
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a proxy has in memory since a time: its leaf, what was sent behind it, and the roots that it trusts."""
+
+    leaf: Certificate
+    chain: tuple[Certificate, ...]
+    roots: tuple[Certificate, ...]
+    since: datetime
+
+
+def answer(mesh: Mesh, proxy: Proxy, pod: str, path: str, query: Mapping[str, str], held: Held | None) -> Body | None:
+    """Give the JSON at a path; None is an unknown path. What it holds is what is described, until it renews."""
     if path == "/certs":
-        return _certs(mesh, proxy)
+        return _certs(mesh, proxy, held or described(mesh, proxy))
     if path == "/config_dump":
-        return _config_dump(mesh, proxy, pod, query)
+        return _config_dump(mesh, proxy, pod, query, held or described(mesh, proxy))
     if path == "/server_info":
         return _server_info(mesh, proxy, pod)
     return None
 
 
-def bundle_of(mesh: Mesh, proxy: Proxy) -> list[Certificate]:
-    held = mesh.ca.bundle if proxy.holds is None else proxy.holds
-    return [ca_certificate(ca, mesh.now) for ca in held]
+def described(mesh: Mesh, proxy: Proxy) -> Held:
+    roots = tuple(ca_certificate(ca, mesh.now) for ca in (mesh.ca.bundle if proxy.holds is None else proxy.holds))
+    between = tuple(ca_certificate(ca, mesh.now) for ca in reversed(mesh.ca.issuers))
+    leaf = leaf_certificate(proxy.leaf, mesh.ca.signer, identity_of(mesh, proxy), mesh.now, era=mesh.era)
+    # All that istiod sends behind the leaf: of a self-signed CA that is its root.
+    chain = (*between, *roots) if mesh.ca.chain else roots[:1]
+    return Held(leaf, chain, roots, mesh.now + proxy.leaf.issued)
 
 
-def leaf_of(mesh: Mesh, proxy: Proxy) -> Certificate:
-    identity = f"spiffe://{mesh.trust_domain}/ns/{proxy.namespace}/sa/{proxy.account or proxy.name}"
-    return leaf_certificate(proxy.leaf, mesh.ca.signer, identity, mesh.now, era=mesh.era)
-
-
-def _certs(mesh: Mesh, proxy: Proxy) -> Body:
+def _certs(mesh: Mesh, proxy: Proxy, held: Held) -> Body:
     """Only the first CA of a bundle is shown, as in every Envoy so far."""
     mounted = mesh.era == "citadel"
-    roots = bundle_of(mesh, proxy)[:1]
-    leaf = leaf_of(mesh, proxy)
     leaf_path, root_path = ("/etc/certs/cert-chain.pem", "/etc/certs/root-cert.pem") if mounted else ("<inline>",) * 2
-    uri = {"uri": proxy.leaf.identity or _identity(mesh, proxy)}
+    uri = {"uri": proxy.leaf.identity or identity_of(mesh, proxy)}
     entry = {
-        "ca_cert": [_shown(mesh, root, root_path, []) for root in roots],
-        "cert_chain": [_shown(mesh, leaf, leaf_path, [uri])],
+        "ca_cert": [_shown(mesh, root, root_path, []) for root in held.roots[:1]],
+        "cert_chain": [_shown(mesh, held.leaf, leaf_path, [uri])],
     }
     return {"certificates": [entry] * _CONTEXTS}
 
 
-def _identity(mesh: Mesh, proxy: Proxy) -> str:
+def identity_of(mesh: Mesh, proxy: Proxy) -> str:
     return f"spiffe://{mesh.trust_domain}/ns/{proxy.namespace}/sa/{proxy.account or proxy.name}"
 
 
@@ -75,8 +84,8 @@ def _shown(mesh: Mesh, certificate: Certificate, path: str, names: list[Body]) -
     }
 
 
-def _config_dump(mesh: Mesh, proxy: Proxy, pod: str, query: Mapping[str, str]) -> Body:
-    secrets = [] if mesh.era == "citadel" else _secrets(mesh, proxy)
+def _config_dump(mesh: Mesh, proxy: Proxy, pod: str, query: Mapping[str, str], held: Held) -> Body:
+    secrets = [] if mesh.era == "citadel" else _secrets(held)
     if wanted := query.get("name_regex"):
         secrets = [secret for secret in secrets if re.fullmatch(wanted, secret["name"])]
     if query.get("resource") == "dynamic_active_secrets":
@@ -95,21 +104,16 @@ def _config_dump(mesh: Mesh, proxy: Proxy, pod: str, query: Mapping[str, str]) -
     return {"configs": dumped}
 
 
-def _secrets(mesh: Mesh, proxy: Proxy) -> list[Body]:
-    """Give the leaf with all that istiod sends behind it, and the roots."""
-    roots = bundle_of(mesh, proxy)
-    between = [ca_certificate(ca, mesh.now) for ca in reversed(mesh.ca.issuers)]
-    chain = [leaf_of(mesh, proxy), *(between if mesh.ca.chain else roots[:1]), *(roots if mesh.ca.chain else [])]
-    tls = {"certificate_chain": _inline(chain), "private_key": {"inline_bytes": _REDACTED}}
-    trusted = {"trusted_ca": _inline(roots)}
+def _secrets(held: Held) -> list[Body]:
+    chain = _inline([held.leaf, *held.chain])
+    tls = {"certificate_chain": chain, "private_key": {"inline_bytes": _REDACTED}}
     return [
-        _secret(mesh, proxy, "default", {"tls_certificate": tls}, 1),
-        _secret(mesh, proxy, "ROOTCA", {"validation_context": trusted}, 2),
+        _secret(held.since, "default", {"tls_certificate": tls}, 1),
+        _secret(held.since, "ROOTCA", {"validation_context": {"trusted_ca": _inline(list(held.roots))}}, 2),
     ]
 
 
-def _secret(mesh: Mesh, proxy: Proxy, name: str, held: Body, number: int) -> Body:
-    at = mesh.now + proxy.leaf.issued
+def _secret(at: datetime, name: str, held: Body, number: int) -> Body:
     kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
     return {
         "name": name,

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NoReturn
@@ -15,7 +16,7 @@ from aiohttp import web
 from sandbox.status import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from multidict import CIMultiDictProxy, MultiMapping
 
@@ -56,6 +57,11 @@ class Reset:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """A TCP reset in the place of the answer: what was asked for is done, and the client does not learn it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Silence:
     """No answer at all, on a connection that stays open."""
 
@@ -68,14 +74,17 @@ class Slow:
     pause: float = 0.05
 
 
-Fault = Answer | Cut | Reset | Silence | Slow
+Fault = Answer | Cut | Lost | Reset | Silence | Slow
 
 
 @dataclass(slots=True)
-class Rule:
-    """Which requests a fault is for, and how many of them are left; None is all."""
+class Pattern:
+    """Which requests are meant, and how many of them are left; None is all.
 
-    fault: Fault
+    `method`, `path` and the values of `query` are patterns as of the shell; a missing query is the empty text, so
+    `query={"continue": "?*"}` is every page but the first.
+    """
+
     method: str
     path: str
     query: Mapping[str, str]
@@ -98,7 +107,7 @@ class Faults:
     """The rules of one server, the first that takes a request wins."""
 
     def __init__(self) -> None:
-        self._rules: list[Rule] = []
+        self._rules: list[tuple[Pattern, Fault]] = []
 
     def add(
         self,
@@ -110,18 +119,34 @@ class Faults:
         when: Callable[[Request], bool] = lambda _: True,
         times: int | None = None,
     ) -> None:
-        """Let the next `times` matching requests (all, where it is None) meet a fault.
-
-        `method`, `path` and the values of `query` are patterns as of the shell; a missing query is the empty text, so
-        `query={"continue": "?*"}` is every page but the first.
-        """
-        self._rules.append(Rule(fault, method, path, query or {}, when, times))
+        """Let the next `times` matching requests (all, where it is None) meet a fault."""
+        self._rules.append((Pattern(method, path, query or {}, when, times), fault))
 
     def clear(self) -> None:
         self._rules.clear()
 
     def of(self, request: Request) -> Fault | None:
-        return next((rule.fault for rule in self._rules if rule.takes(request)), None)
+        return next((fault for pattern, fault in self._rules if pattern.takes(request)), None)
+
+
+Act = Callable[[Request], None]
+
+
+class Interludes:
+    """What others do in the middle of our requests: before one is answered, or after, when its answer is not sent."""
+
+    def __init__(self) -> None:
+        self._before: list[tuple[Pattern, Act]] = []
+        self._after: list[tuple[Pattern, Act]] = []
+
+    def add(self, pattern: Pattern, act: Act, *, after: bool) -> None:
+        (self._after if after else self._before).append((pattern, act))
+
+    async def play(self, request: Request, *, after: bool = False) -> None:
+        """Each in a thread of its own, for it asks this server too; the request waits for it."""
+        for pattern, act in tuple(self._after if after else self._before):
+            if pattern.takes(request):
+                await asyncio.to_thread(act, request)
 
 
 def refusal(answer: Answer, headers: Mapping[str, str]) -> web.Response:

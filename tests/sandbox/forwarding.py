@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import WSMsgType, web
 
-from sandbox import envoy, proxies, ztunnel
+from sandbox import building, control_planes, envoy, ztunnel
 from sandbox.mesh import Mesh, Proxy
 from sandbox.status import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from sandbox.resources import Target
     from sandbox.store import Store
@@ -31,11 +31,16 @@ ADMIN_PORT = 15000
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """The admin port of one proxy."""
+    """The admin port of one proxy. `held` is what it holds by now in the place of what is described.
+
+    A ztunnel's is `renewed`, by identity.
+    """
 
     mesh: Mesh
     proxy: Proxy
     pod: str
+    held: envoy.Held | None = None
+    renewed: Mapping[str, envoy.Held] = field(default_factory=dict)
 
     @property
     def place(self) -> tuple[str, str]:
@@ -56,19 +61,29 @@ class Admin:
         asked = urlsplit(f"/{path}")
         query = dict(parse_qsl(asked.query, keep_blank_values=True))
         if self.proxy.kind == "ztunnel":
-            body = ztunnel.answer(self.mesh, self.proxy, self.pod, asked.path)
+            body = ztunnel.answer(self.mesh, self.proxy, self.pod, asked.path, self.renewed)
         else:
-            body = envoy.answer(self.mesh, self.proxy, self.pod, asked.path, query)
+            body = envoy.answer(self.mesh, self.proxy, self.pod, asked.path, query, self.held)
         if body is None:
             return 404, b"invalid path. admin commands are:\n"
         text = json.dumps(body, indent=1).encode()
-        if self.proxy.answers == "garbage":
-            text = b"upstream connect error or disconnect/reset before headers" + text[::7]
+        match self.proxy.answers:
+            case "garbage":
+                text = b"upstream connect error or disconnect/reset before headers" + text[::7]
+            case "busy":
+                return 503, b"no healthy upstream"
+            case "moved":
+                return 302, b""
+            case "large":
+                text = text.replace(b"{", b'{"stats": "' + b"x" * 20_000_000 + b'", ', 1)
         return 200, text
 
 
+@dataclass(frozen=True, slots=True)
 class Istiod(Admin):
-    """An istiod: what it says of itself, and of the proxies that hang on it."""
+    """An istiod: what it says of itself, and of the proxies that hang on it: by default those that are described."""
+
+    hanging: Callable[[], Mapping[tuple[str, str], Proxy]] | None = None
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -85,7 +100,7 @@ class Istiod(Admin):
                 "proxy": f"{pod}.{namespace}",
                 "istio_version": proxy.version or self.mesh.version,
             }
-            for (namespace, pod), proxy in self.mesh.pods().items()
+            for (namespace, pod), proxy in (self.hanging or self.mesh.pods)().items()
             if proxy.connected and proxy.phase == "Running"
         ]
         return 200, json.dumps(hanging).encode()
@@ -96,17 +111,20 @@ Admins = dict[tuple[str, str], Admin]
 
 def admins_of(mesh: Mesh) -> Admins:
     """Say where an admin port listens: in the pods of the proxies that have one."""
-    described = {id(proxy): part for part in (mesh, *mesh.others) for proxy in part.proxies}
     return {admin.place: admin for part in (mesh, *mesh.others) for admin in _istiods(part)} | {
-        (namespace, pod): Admin(described[id(proxy)], proxy, pod)
-        for (namespace, pod), proxy in mesh.pods().items()
-        if proxy.answers != "refuses" and proxy.kind not in ("proxyless", "agentgateway")
+        (namespace, pod): Admin(part, proxy, pod)
+        for (namespace, pod), (part, proxy) in building.pods_of(mesh).items()
+        if listens(proxy)
     }
+
+
+def listens(proxy: Proxy) -> bool:
+    return proxy.answers != "refuses" and proxy.kind not in ("proxyless", "agentgateway")
 
 
 def _istiods(mesh: Mesh) -> Iterator[Istiod]:
     for control_plane in mesh.control_planes if mesh.era == "istiod" else ():
-        workload = proxies.control_plane_workload(mesh, control_plane)
+        workload = control_planes.workload(mesh, control_plane)
         told = Proxy("istiod", mesh.home, version=control_plane.version or mesh.version)
         yield from (Istiod(mesh, told, workload.pod_name(ordinal)) for ordinal in range(control_plane.replicas))
 

@@ -116,14 +116,14 @@ def ca_certificate(ca: Ca, now: datetime) -> x509.Certificate:
         .serial_number(ca.serial or _serial(ca, now))
         .not_valid_before(_second(now + ca.starts))
         .not_valid_after(_second(now + ca.ends))
-        .add_extension(_key_usage(*ca.usage), critical=True)
+        .add_extension(key_usage(*ca.usage), critical=True)
         .add_extension(x509.BasicConstraints(ca=ca.is_ca, path_length=None), critical=True)
     )
     identifier = _key_identifier(ca)
     if identifier is not None:
         builder = builder.add_extension(x509.SubjectKeyIdentifier(identifier), critical=False)
     if signer is not ca:
-        builder = _with_authority(builder, signer)
+        builder = _with_authority(builder, _key_identifier(signer))
     return _sign(builder, signer, ca.signature)
 
 
@@ -133,22 +133,44 @@ def leaf_certificate(leaf: Leaf, signer: Ca, identity: str, now: datetime, *, er
     signer = leaf.signed_by or signer
     back_dating = timedelta(0) if era == "citadel" else timedelta(minutes=2)
     uri = x509.UniformResourceIdentifier(leaf.identity or identity)
+    builder = leaf_builder(
+        issuer=_name(signer),
+        authority=_key_identifier(signer),
+        names=[uri],
+        starts=now + leaf.issued - back_dating,
+        ends=now + leaf.ends,
+        serial=_serial((leaf, signer, identity), now),
+        key=leaf.key,
+    )
+    return _sign(builder, signer, "sha256")
+
+
+def leaf_builder(
+    *,
+    issuer: x509.Name,
+    authority: bytes | None,
+    names: Iterable[x509.GeneralName],
+    starts: datetime,
+    ends: datetime,
+    serial: int,
+    key: str = "leaf",
+) -> x509.CertificateBuilder:
+    """Write down the leaf of a workload: it names its signer's key identifier, and none where the signer has none."""
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([]))
-        .issuer_name(_name(signer))
-        .public_key(private_key(leaf.key).public_key())
-        .serial_number(_serial((leaf, signer, identity), now))
-        .not_valid_before(_second(now + leaf.issued - back_dating))
-        .not_valid_after(_second(now + leaf.ends))
-        .add_extension(_key_usage("digital_signature", "key_encipherment"), critical=True)
+        .issuer_name(issuer)
+        .public_key(private_key(key, "rsa").public_key())
+        .serial_number(serial)
+        .not_valid_before(_second(starts))
+        .not_valid_after(_second(ends))
+        .add_extension(key_usage("digital_signature", "key_encipherment"), critical=True)
         .add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
         )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     )
-    builder = _with_authority(builder, signer).add_extension(x509.SubjectAlternativeName([uri]), critical=True)
-    return _sign(builder, signer, "sha256")
+    return _with_authority(builder, authority).add_extension(x509.SubjectAlternativeName(names), critical=True)
 
 
 @cache
@@ -159,15 +181,15 @@ def serving_certificate(leaf: Leaf, signer: Ca, names: tuple[str, ...], now: dat
         x509.CertificateBuilder()
         .subject_name(x509.Name([]))
         .issuer_name(_name(signer))
-        .public_key(private_key(leaf.key).public_key())
+        .public_key(private_key(leaf.key, "rsa").public_key())
         .serial_number(_serial((leaf, signer, names), now))
         .not_valid_before(_second(now + leaf.issued))
         .not_valid_after(_second(now + leaf.ends))
-        .add_extension(_key_usage("digital_signature", "key_encipherment"), critical=True)
+        .add_extension(key_usage("digital_signature", "key_encipherment"), critical=True)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=True)
     )
-    return _sign(_with_authority(builder, signer), signer, "sha256")
+    return _sign(_with_authority(builder, _key_identifier(signer)), signer, "sha256")
 
 
 @cache
@@ -204,17 +226,24 @@ def _name(ca: Ca) -> x509.Name:
     return x509.Name([x509.NameAttribute(_ATTRIBUTES[what.strip()], value, _type=kind) for what, value in parts])
 
 
-def _key_usage(*usages: str) -> x509.KeyUsage:
+def key_usage(*usages: str) -> x509.KeyUsage:
     return x509.KeyUsage(*(name in usages for name in _USAGES))
 
 
+def printable_name(organization: str) -> x509.Name:
+    """The name of a root as Istio writes it."""
+    return x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization, _type=_STRINGS["printable"])])
+
+
 def _key_identifier(ca: Ca) -> bytes | None:
-    if ca.identifier == "none":
+    return key_identifier(private_key(ca.key, ca.key_type).public_key(), ca.identifier)
+
+
+def key_identifier(public: rsa.RSAPublicKey | ec.EllipticCurvePublicKey, kind: str) -> bytes | None:
+    if kind == "none":
         return None
-    public = private_key(ca.key, ca.key_type).public_key()
-    by_sha1 = x509.SubjectKeyIdentifier.from_public_key(public).digest
-    if ca.identifier == "sha1":
-        return by_sha1
+    if kind == "sha1":
+        return x509.SubjectKeyIdentifier.from_public_key(public).digest
     # Over the same bytes as SHA-1's: the bit string of the key, without its ASN.1 frame.
     form = serialization.PublicFormat.PKCS1
     encoding = serialization.Encoding.DER
@@ -223,9 +252,7 @@ def _key_identifier(ca: Ca) -> bytes | None:
     return hashlib.sha256(public.public_bytes(encoding, form)).digest()[:20]
 
 
-def _with_authority(builder: x509.CertificateBuilder, signer: Ca) -> x509.CertificateBuilder:
-    """A leaf names its signer's key identifier, and has none where the signer has none."""
-    identifier = _key_identifier(signer)
+def _with_authority(builder: x509.CertificateBuilder, identifier: bytes | None) -> x509.CertificateBuilder:
     if identifier is None:
         return builder
     authority = x509.AuthorityKeyIdentifier(identifier, authority_cert_issuer=None, authority_cert_serial_number=None)

@@ -19,6 +19,8 @@ left, with one namespace that holds another root:
 Durations are `90m`, `-36h`, `20d`, `2w` and are counted from `now`; `publishes`, `holds` and the like are lists of
 certificates: the names of `certificates`, or one written out. Where a part has a name, the name alone will do (`bank`).
 
+`lively: {pace: 0.02}` lets the cluster react to what is written, fifty times as fast as a real one.
+
 Keys of each part, beside those of a certificate and a leaf (`issuing.Ca`, `issuing.Leaf`), are the fields below.
 """
 
@@ -31,8 +33,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from sandbox import building
+from sandbox import building, control_planes
 from sandbox.issuing import Ca, Leaf
+from sandbox.lively import Lively  # noqa: TC001 - descriptions resolve the annotations at run time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +45,7 @@ _ROOT = Ca()
 _DAY = Leaf()
 _QUARTER = Leaf(issued=timedelta(days=-10), ends=timedelta(days=80))
 
-ProxyKind = Literal["sidecar", "native", "gateway", "waypoint", "ztunnel", "proxyless", "agentgateway"]
+ProxyKind = Literal["sidecar", "native", "gateway", "waypoint", "ztunnel", "proxyless", "agentgateway", "pilot"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,15 +164,16 @@ class Identity:
 class Proxy:
     """One pod with a proxy; proxies of one namespace and name are pods of one Deployment (a ztunnel: of a DaemonSet).
 
-    kind: sidecar | native | gateway | waypoint | ztunnel | proxyless | agentgateway; `native` is a sidecar among the
-        init containers
+    kind: sidecar | native | gateway | waypoint | ztunnel | proxyless | agentgateway | pilot; `native` is a sidecar
+        among the init containers, `pilot` the one of a Pilot beside a Citadel
     account: its ServiceAccount; by default its name
     version, image: of the proxy, where they are not the mesh's
     holds: the trust bundle in its memory; by default the CA's
     leaf: the certificate in its memory
     identities: of a ztunnel
     ending: on its way out, with a deletionTimestamp
-    answers: yes | refuses (nothing listens on 15000) | hangs | cut (in the middle of an answer) | garbage
+    answers: yes | refuses (nothing listens on 15000) | hangs | cut (in the middle of an answer) | garbage | busy (a 503)
+        | moved (a redirect) | large (20 MB)
     connected: without, istiod does not know it
     """
 
@@ -188,7 +192,7 @@ class Proxy:
     started: timedelta = timedelta(days=-1)
     node: str = "node1"
     ending: bool = False
-    answers: Literal["yes", "refuses", "hangs", "cut", "garbage"] = "yes"
+    answers: Literal["yes", "refuses", "hangs", "cut", "garbage", "busy", "moved", "large"] = "yes"
     connected: bool = True
 
 
@@ -224,8 +228,12 @@ class Mesh:
     trust_bundle: a ClusterTrustBundle, which then replaces the ConfigMaps
     istio_security: ConfigMap `istio-security` of the Citadel era; by default what the CA would write, empty is none
     istiod_tls: a Secret `istiod-tls`
+    parts: what stands beside a Citadel: pilot, galley, sidecar-injector
+    pilot_proxy: without, Pilot has no proxy (`1/1`)
+    control_plane_security: whether the parts of a Citadel's control plane speak mutual TLS
     remotes: names of further clusters of this mesh, each with its remote Secret
     others: further meshes of the same cluster
+    lively: the cluster reacts to what is written (`reactions.Lively`); by default nothing happens by itself
     """
 
     now: datetime
@@ -242,9 +250,13 @@ class Mesh:
     trust_bundle: tuple[Ca, ...] | None = None
     istio_security: tuple[Ca, ...] | None = None
     istiod_tls: Leaf | None = None
+    parts: tuple[Literal["pilot", "galley", "sidecar-injector"], ...] = ("pilot", "galley", "sidecar-injector")
+    pilot_proxy: bool = True
+    control_plane_security: bool = False
     remotes: tuple[str, ...] = ()
     edits: tuple[Edit, ...] = ()
     others: tuple[Mesh, ...] = ()
+    lively: Lively | None = None
 
     def objects(self) -> list[dict[str, Any]]:
         """Everything that stands in the cluster, each object as the API server gives it alone."""
@@ -252,7 +264,7 @@ class Mesh:
 
     def pods(self) -> dict[tuple[str, str], Proxy]:
         """Give the proxy in each pod, by the pod's namespace and name."""
-        return building.pods_of(self)
+        return {place: proxy for place, (_, proxy) in building.pods_of(self).items()}
 
     def dump(self, path: Path) -> Path:
         """Write the objects as one YAML `List`, as `kubectl get -o yaml --show-managed-fields` would."""
@@ -271,11 +283,19 @@ class Mesh:
             return namespace.accounts
         if self.era != "citadel":
             return ()
-        used = (proxy.account or proxy.name for proxy in self.proxies if proxy.namespace == namespace.name)
+        used = [proxy.account or proxy.name for proxy in self.proxies if proxy.namespace == namespace.name]
+        used += control_planes.accounts(self) if namespace.name == self.home else ()
         return tuple(Account(name) for name in dict.fromkeys(("default", *used)))
 
     def grouped_proxies(self) -> dict[tuple[str, str], list[Proxy]]:
         groups = defaultdict(list)
-        for proxy in self.proxies:
+        for proxy in (*self.proxies, *self._pilot()):
             groups[proxy.namespace, proxy.name].append(proxy)
         return dict(groups)
+
+    def _pilot(self) -> tuple[Proxy, ...]:
+        """The proxy of Pilot, where there is one that is not described."""
+        wanted = self.era == "citadel" and "pilot" in self.parts and self.pilot_proxy
+        if not wanted or any(proxy.kind == "pilot" for proxy in self.proxies):
+            return ()
+        return (Proxy("istio-pilot", self.home, "pilot", account="istio-pilot-service-account"),)

@@ -1,4 +1,4 @@
-"""The workloads of a mesh: the control plane and the pods with a proxy, as the charts and the injector write them."""
+"""The workloads that have a proxy, as the charts and the injector write them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sandbox import building, shapes
+from sandbox import building, control_planes, shapes
 from sandbox.workloads import PodShape, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sandbox.mesh import ControlPlane, Mesh, Proxy
+    from sandbox.mesh import Mesh, Proxy
     from sandbox.shapes import Body
 
 _NO_INJECTION = {"sidecar.istio.io/inject": "false"}
@@ -20,27 +20,11 @@ _IPTABLES = ("istio-iptables", "-p", "15001", "-z", "15006", "-u", "1337", "-m",
 _VOLUMES = ["workload-socket", "istio-envoy", "istio-data", "istio-podinfo", "istio-token", "istiod-ca-cert"]
 
 
-def control_plane_workload(mesh: Mesh, control_plane: ControlPlane) -> Workload:
-    shape = _citadel(mesh, control_plane) if mesh.era == "citadel" else _istiod(mesh, control_plane)
-    suffix = "" if control_plane.revision in ("", "default") else f"-{control_plane.revision}"
-    running = replace(shape, ready=control_plane.ready)
-    return Workload(
-        kind="Deployment",
-        name="istio-citadel" if mesh.era == "citadel" else f"istiod{suffix}",
-        namespace=mesh.home,
-        labels=shape.labels,
-        selector={key: shape.labels[key] for key in ("app", "istio", "istio.io/rev") if key in shape.labels},
-        template=shape,
-        pods=((running, mesh.now + control_plane.started),) * control_plane.replicas,
-        created=mesh.now + mesh.ca.created,
-    )
-
-
 def workload(mesh: Mesh, group: list[Proxy]) -> Workload:
     """Give the Deployment or DaemonSet of proxies that share namespace and name."""
     first = group[0]
     pods = tuple((_pod(mesh, proxy), mesh.now + proxy.started) for proxy in group)
-    standalone = first.kind in ("gateway", "waypoint", "ztunnel", "agentgateway")
+    standalone = first.kind in ("gateway", "waypoint", "ztunnel", "agentgateway", "pilot")
     template = pods[0][0] if standalone else _app(first)
     return Workload(
         kind="DaemonSet" if first.kind == "ztunnel" else "Deployment",
@@ -51,59 +35,6 @@ def workload(mesh: Mesh, group: list[Proxy]) -> Workload:
         template=template,
         pods=pods,
         created=mesh.now + min(proxy.started for proxy in group),
-    )
-
-
-def _istiod(mesh: Mesh, control_plane: ControlPlane) -> PodShape:
-    revision = control_plane.revision
-    labels = {"app": "istiod", "istio": "pilot" if revision in ("", "default") else "istiod"}
-    if revision:
-        labels |= {"istio.io/rev": revision, "istio.io/dataplane-mode": "none"} | _NO_INJECTION
-    env: dict[str, Any] = {"REVISION": revision} if revision else {}
-    env |= {"PILOT_CERT_PROVIDER": "istiod", "CLUSTER_ID": "Kubernetes"}
-    env |= {"POD_NAME": shapes.field_ref("metadata.name"), "POD_NAMESPACE": shapes.field_ref("metadata.namespace")}
-    args = ("discovery", "--monitoringAddr=:15014", "--domain", "cluster.local", *control_plane.args)
-    image = control_plane.image or f"{mesh.hub}/pilot:{control_plane.version or mesh.version}"
-    return PodShape(
-        containers=(shapes.container("discovery", image, args=args, env=env | dict(control_plane.env)),),
-        labels=labels,
-        annotations={"prometheus.io/port": "15014", "prometheus.io/scrape": "true", **_NO_INJECTION},
-        account="istiod" if revision in ("", "default") else f"istiod-{revision}",
-        volumes=(
-            {"name": "cacerts", "secret": {"secretName": "cacerts", "optional": True, "defaultMode": 420}},
-            {"name": "istio-csr-dns-cert", "secret": {"secretName": "istiod-tls", "optional": True}},
-        ),
-    )
-
-
-def _citadel(mesh: Mesh, control_plane: ControlPlane) -> PodShape:
-    self_signed = mesh.ca.secret == "istio-ca-secret"
-    args = [
-        "--append-dns-names=true",
-        "--grpc-port=8060",
-        f"--citadel-storage-namespace={mesh.home}",
-        "--monitoring-port=15014",
-        f"--self-signed-ca={str(self_signed).lower()}",
-        "--workload-cert-ttl=2160h",
-    ]
-    if not self_signed:
-        files = {
-            "signing-cert": "ca-cert",
-            "signing-key": "ca-key",
-            "root-cert": "root-cert",
-            "cert-chain": "cert-chain",
-        }
-        args += [f"--{option}=/etc/cacerts/{file}.pem" for option, file in files.items()]
-    image = control_plane.image or f"{mesh.hub}/citadel:{control_plane.version or mesh.version}"
-    labels = {"istio": "citadel"}
-    if building.release(mesh.version) >= (1, 1):
-        labels["app"] = "security"
-    env = {"CITADEL_ENABLE_NAMESPACES_BY_DEFAULT": "true", **control_plane.env}
-    return PodShape(
-        containers=(shapes.container("citadel", image, args=[*args, *control_plane.args], env=env),),
-        labels=labels,
-        annotations=_NO_INJECTION,
-        account="istio-citadel-service-account",
     )
 
 
@@ -124,6 +55,7 @@ def _pod(mesh: Mesh, proxy: Proxy) -> PodShape:
         "waypoint": _waypoint,
         "agentgateway": _waypoint,
         "ztunnel": _ztunnel,
+        "pilot": _pilot,
     }[proxy.kind](mesh, proxy)
     account = proxy.account or proxy.name
     return replace(shape, phase=proxy.phase, ready=proxy.ready, account=account, node=proxy.node, ending=proxy.ending)
@@ -142,7 +74,7 @@ def _sidecar(mesh: Mesh, proxy: Proxy) -> PodShape:
             init_containers=(init,),
             labels={**plain.labels, "security.istio.io/tlsMode": "istio"},
             annotations=annotations,
-            volumes=_mounted_certificates(proxy),
+            volumes=mounted_certificates(proxy),
         )
     if proxy.kind == "proxyless":
         annotations["inject.istio.io/templates"] = "grpc-agent"
@@ -159,7 +91,7 @@ def _sidecar(mesh: Mesh, proxy: Proxy) -> PodShape:
 def _gateway(mesh: Mesh, proxy: Proxy) -> PodShape:
     labels = {"app": proxy.name, "istio": proxy.name.removeprefix("istio-")}
     annotations = dict(_NO_INJECTION)
-    volumes = _mounted_certificates(proxy)
+    volumes = mounted_certificates(proxy)
     if mesh.era != "citadel":
         labels |= {"service.istio.io/canonical-name": proxy.name, "istio.io/rev": proxy.revision} | _NO_INJECTION
         annotations["istio.io/rev"] = proxy.revision
@@ -185,6 +117,12 @@ def _waypoint(mesh: Mesh, proxy: Proxy) -> PodShape:
     return PodShape(
         containers=(envoy,), labels=labels, annotations={"istio.io/rev": proxy.revision}, volumes=_root_volume()
     )
+
+
+def _pilot(mesh: Mesh, proxy: Proxy) -> PodShape:
+    """Pilot of the Citadel era (2/2): its Envoy speaks TLS for it."""
+    alone = control_planes.pilot(mesh, proxy.version or mesh.version)
+    return replace(alone, containers=(*alone.containers, _agent(mesh, proxy, "")), volumes=mounted_certificates(proxy))
 
 
 def _ztunnel(mesh: Mesh, proxy: Proxy) -> PodShape:
@@ -227,9 +165,13 @@ def _agent(mesh: Mesh, proxy: Proxy, role: str) -> Body:
     name = "istio-proxy"
     if proxy.kind == "gateway" and building.release(mesh.version) < (1, 1):
         name = proxy.name.removeprefix("istio-")  # 1.0 named the container after the gateway
-    args: tuple[str, ...] = ("proxy", role, "--domain", "$(POD_NAMESPACE).svc.cluster.local", "--proxyLogLevel=warning")
+    roles = (role,) if role else ()  # Pilot's has none
+    args: tuple[str, ...] = ("proxy", *roles, "--domain", "$(POD_NAMESPACE).svc.cluster.local")
+    args += ("--proxyLogLevel=warning",) if role else ("--serviceCluster", "istio-pilot")
     if mesh.era == "citadel":
-        args += ("--discoveryAddress", f"istio-pilot.{mesh.home}:15010", "--controlPlaneAuthPolicy", "NONE")
+        port, policy = (15011, "MUTUAL_TLS") if mesh.control_plane_security else (15010, "NONE")
+        args += ("--discoveryAddress", f"istio-pilot.{mesh.home}:{port}") if role else ()
+        args += ("--controlPlaneAuthPolicy", policy)
     return shapes.container(name, proxy_image(mesh, proxy), args=args, env=env)
 
 
@@ -252,6 +194,6 @@ def _root_volume() -> tuple[Body, ...]:
     return ({"name": "istiod-ca-cert", "configMap": {"name": "istio-ca-root-cert", "defaultMode": 420}},)
 
 
-def _mounted_certificates(proxy: Proxy) -> tuple[Body, ...]:
+def mounted_certificates(proxy: Proxy) -> tuple[Body, ...]:
     secret = {"secretName": f"istio.{proxy.account or proxy.name}", "optional": True, "defaultMode": 420}
     return ({"name": "istio-certs", "secret": secret},)

@@ -13,7 +13,7 @@ _PATH = re.compile(
     r"/(?:api/(?P<core>v1)|apis/(?P<group>[^/]+)/(?P<version>[^/]+))"
     r"(?:/namespaces/(?P<namespace>[^/]+))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<subresource>.+))?"
 )
-_READ = ("get", "list", "patch")
+_READ = ("get", "list", "patch", "watch")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -19,8 +20,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from aiohttp import web
 
-from sandbox import building, forwarding, pki
+from sandbox import editing, forwarding, pki
 from sandbox.api import Api
+from sandbox.faults import Pattern
+from sandbox.reactions import Reactions
 from sandbox.resources import Target
 from sandbox.shapes import meta
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from sandbox.access import Access
     from sandbox.faults import Faults, Request
+    from sandbox.lively import Lively
     from sandbox.mesh import Mesh
 
 T = TypeVar("T")
@@ -67,8 +71,9 @@ class _Connections(web.Server):
 class Server:
     """A running server; made by `serve`."""
 
-    def __init__(self, mesh: Mesh, folder: Path, clock_offset: timedelta, port: int) -> None:
+    def __init__(self, mesh: Mesh, folder: Path, clock_offset: timedelta, port: int, lively: Lively | None) -> None:
         self.mesh = mesh
+        self.lively = lively or mesh.lively
         self.folder = folder
         self.files = pki.write_files(folder)
         self.token = TOKEN
@@ -89,6 +94,11 @@ class Server:
     def requests(self) -> tuple[Request, ...]:
         """All requests so far, in the order of their arrival."""
         return tuple(self._api.requests)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What failed of all that happens by itself, if anything did; it is raised at the end."""
+        return None if self.lively is None else self._reactions.cluster.failure
 
     @property
     def faults(self) -> Faults:
@@ -123,7 +133,7 @@ class Server:
             old = api.store.find(Target(resource, namespace, name))
             blank = {"apiVersion": resource.api, "kind": kind, "metadata": meta(name, namespace, self.mesh.now)}
             body = blank if old is None else old.body
-            api.store.put(building.with_string_data(building.merged(body, patch)))
+            api.store.put(editing.with_string_data(editing.merged(body, patch)))
 
         self._in_loop(changed)
 
@@ -137,8 +147,57 @@ class Server:
             api.store.become(mesh.objects())
             api.admins = forwarding.admins_of(mesh)
 
+        if self.lively is not None:
+            raise TypeError("a lively cluster becomes what happens in it, and nothing else")
         self.mesh = mesh
         self._in_loop(become)
+
+    def tick(self) -> None:
+        """Let the rotator of every CA of a lively cluster look at its Secret now."""
+        self._in_loop(lambda _: self._reactions.tick())
+
+    def renew(self, namespace: str, pod: str) -> None:
+        """Let a proxy of a lively cluster ask for new certificates now."""
+        self._in_loop(lambda _: self._reactions.renew(namespace, pod))
+
+    def until(self, condition: Callable[[], Any], *, seconds: float = 20) -> None:
+        """Wait for what will happen; raises TimeoutError where it does not."""
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                raise TimeoutError("what was waited for has not happened")
+            time.sleep(0.005)
+
+    def on(
+        self,
+        act: Callable[[Request], None],
+        *,
+        method: str = "*",
+        path: str = "*",
+        query: Mapping[str, str] | None = None,
+        when: Callable[[Request], bool] = lambda _: True,
+        times: int | None = 1,
+        after: bool = False,
+    ) -> None:
+        """Let somebody act when a matching request has arrived and nothing is done for it yet.
+
+        With `after`, it is done and its answer is not sent yet. Patterns as of `Faults.add`; the act runs in a thread
+        of its own, and may ask and change this server as anybody may.
+        """
+        self._api.interludes.add(Pattern(method, path, query or {}, when, times), act, after=after)
+
+    def history(self, kind: str, namespace: str, name: str) -> tuple[dict[str, Any] | None, ...]:
+        """Every body that ever stood there, oldest first; None where nothing did."""
+
+        def versions(api: Api) -> tuple[dict[str, Any] | None, ...]:
+            target = Target(api.store.catalogue.named(kind), namespace, name)
+            return tuple(None if entry is None else entry.body for entry in api.store.history(target))
+
+        return self._in_loop(versions)
+
+    def admin(self, namespace: str, pod: str, path: str) -> bytes:
+        """What a pod's admin port answers by now at a path without its first slash."""
+        return self._in_loop(lambda api: api.admins[namespace, pod].page(path)[1])
 
     def compact(self) -> None:
         """Let every `continue` token given out so far be expired."""
@@ -162,10 +221,15 @@ class Server:
         self._loop = asyncio.get_running_loop()
         connections = _Connections(self._api.answer)
         listening = await self._loop.create_server(connections, sock=self._listening, ssl=self._tls)
+        if self.lively is not None:
+            self._reactions = Reactions(self._api, self.mesh, self.lively)
+            await asyncio.sleep(0)  # all programs have begun
         self._started.set()
         await self._api.closing.wait()
         listening.close()
         await connections.end()
+        if self.lively is not None:
+            await self._reactions.cluster.end()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -176,10 +240,20 @@ class Server:
         self._loop.call_soon_threadsafe(self._api.closing.set)
         self._thread.join()
         self._listening.close()
+        if self.failure is not None:
+            raise self.failure
 
 
 @contextmanager
-def serve(mesh: Mesh, *, clock_offset: timedelta = timedelta(0), port: int = 0) -> Iterator[Server]:
-    """Serve a mesh until the block ends; `clock_offset` is how far the server's clock (the Date header) is ahead."""
-    with TemporaryDirectory(prefix="sandbox-") as folder, Server(mesh, Path(folder), clock_offset, port) as server:
+def serve(
+    mesh: Mesh, *, clock_offset: timedelta = timedelta(0), port: int = 0, lively: Lively | None = None
+) -> Iterator[Server]:
+    """Serve a mesh until the block ends; `clock_offset` is how far the server's clock (the Date header) is ahead.
+
+    With `lively` (or the mesh's own), the cluster reacts to what is written.
+    """
+    with (
+        TemporaryDirectory(prefix="sandbox-") as folder,
+        Server(mesh, Path(folder), clock_offset, port, lively) as server,
+    ):
         yield server

@@ -37,8 +37,12 @@ def meta(
     return metadata
 
 
+def base64_text(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
 def secret(metadata: Body, kind: str, texts: Mapping[str, str]) -> Body:
-    encoded = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
+    encoded = {key: base64_text(text) for key, text in texts.items()}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": kind, "data": encoded}
 
 
@@ -74,7 +78,7 @@ def trust_bundle(name: str, signer: str, bundle: str, version: str, created: dat
 
 def webhook(kind: str, metadata: Body, service: str, namespace: str, bundle: str, names: Sequence[str]) -> Body:
     path = "/inject" if kind == "MutatingWebhookConfiguration" else "/validate"
-    ca_bundle = base64.b64encode(bundle.encode()).decode()
+    ca_bundle = base64_text(bundle)
     hooks = [
         {
             "name": name,
@@ -89,6 +93,10 @@ def webhook(kind: str, metadata: Body, service: str, namespace: str, bundle: str
         for name in names
     ]
     return {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": metadata, "webhooks": hooks}
+
+
+def with_bundle(hook: Body, ca_bundle: str) -> Body:
+    return {**hook, "clientConfig": {**hook["clientConfig"], "caBundle": ca_bundle}}
 
 
 def container(name: str, image: str, *, args: Sequence[str] = (), env: Mapping[str, Any] | None = None) -> Body:
@@ -120,6 +128,11 @@ def stamped(bodies: Iterable[Body]) -> list[Body]:
 
 def uid(kind: str, namespace: str, name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{namespace}/{name}"))
+
+
+def owner_reference(kind: str, namespace: str, name: str) -> Body:
+    reference = {"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid(kind, namespace, name)}
+    return reference | {"controller": True, "blockOwnerDeletion": True}
 
 
 def stamp(moment: datetime) -> str:

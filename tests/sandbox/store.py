@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
-from bisect import bisect_left
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sandbox import building, selectors, shapes
+from sandbox import editing, selectors, shapes
+from sandbox.entries import Change, Entry, Page, entry_of, key_at, key_of
 from sandbox.resources import Catalogue, Resource, Target
 from sandbox.status import ApiError, conflict, not_found
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from sandbox.entries import Writing
     from sandbox.shapes import Body
 
 _EXPIRED = (
@@ -23,42 +26,6 @@ _EXPIRED = (
     "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or "
     "deleted between the time the first chunk was returned and now may show up in the list."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One object; `text` is its JSON as it stands in a list, without kind and apiVersion."""
-
-    key: str
-    body: Body
-    text: bytes
-
-    def alone(self) -> bytes:
-        return b'{"kind":"%b","apiVersion":"%b",' % (
-            self.body["kind"].encode(),
-            self.body["apiVersion"].encode(),
-        ) + self.text.removeprefix(b"{")
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    entries: tuple[Entry, ...]
-    version: int
-    proceed: str
-    remaining: int | None
-
-    def metadata(self) -> Body:
-        metadata: Body = {"resourceVersion": str(self.version)}
-        if self.proceed:
-            metadata["continue"] = self.proceed
-            if self.remaining is not None:
-                metadata["remainingItemCount"] = self.remaining
-        return metadata
-
-    def text(self, resource: Resource) -> bytes:
-        head = {"kind": f"{resource.kind}List", "apiVersion": resource.api, "metadata": self.metadata()}
-        items = b",".join(entry.text for entry in self.entries)
-        return json.dumps(head, separators=(",", ":")).encode()[:-1] + b',"items":[' + items + b"]}"
 
 
 class Store:
@@ -71,7 +38,9 @@ class Store:
         self._compacted = 0
         grouped: dict[Resource, list[Entry]] = {resource: [] for resource in self.catalogue.resources}
         for body in known:
-            grouped[self.catalogue.of(body)].append(_entry(body))
+            grouped[self.catalogue.of(body)].append(entry_of(body))
+        self.changes: list[Change] = []
+        self.listeners: list[Callable[[Change], None]] = []
         # By resource: what stood there from a version on, newest last.
         self._history = {
             resource: [(0, tuple(sorted(entries, key=lambda entry: entry.key)))]
@@ -82,7 +51,7 @@ class Store:
         return self._history[resource][-1][1]
 
     def find(self, target: Target) -> Entry | None:
-        return _find(self.now(target.resource), _key(target.namespace, target.name))
+        return _find(self.now(target.resource), key_at(target.namespace, target.name))
 
     def get(self, target: Target) -> Entry:
         entry = self.find(target)
@@ -106,14 +75,40 @@ class Store:
             return Page(found, version, "", None)
         return Page(found, version, _token(version, found[-1].key), None if selected else rest)
 
-    def patch(self, target: Target, patch: Body, *, dry: bool = False) -> Entry:
+    def history(self, target: Target) -> tuple[Entry | None, ...]:
+        """Everything that ever stood at a place, oldest first; None where nothing did."""
+        key = key_at(target.namespace, target.name)
+        changes = [one for one in self.changes if (one.resource, one.key) == (target.resource, key)]
+        return (changes[0].old, *(one.new for one in changes)) if changes else (self.find(target),)
+
+    @contextmanager
+    def bell(self) -> Iterator[asyncio.Event]:
+        """Give an event that is set at every change."""
+        bell = asyncio.Event()
+
+        def ring(_: Change) -> None:
+            bell.set()
+
+        self.listeners.append(ring)
+        try:
+            yield bell
+        finally:
+            self.listeners.remove(ring)
+
+    def since(self, version: int) -> int:
+        """Give the index of the first change after a version; raises 410 where they are forgotten."""
+        if version + 1 < self._compacted:
+            raise ApiError(410, f"too old resource version: {version} ({self._compacted})")
+        return bisect_right(self.changes, version, key=lambda change: change.version)
+
+    def patch(self, target: Target, patch: Body, writing: Writing) -> Entry:
         old = self.get(target).body
         resource = target.resource
         asked = patch.get("metadata", {})
         for guard in ("resourceVersion", "uid"):
             if asked.get(guard) not in (None, "", old["metadata"][guard]):
                 raise conflict(resource.plural, resource.group, target.name)
-        new = building.with_string_data(building.merged(old, patch))
+        new = editing.with_string_data(editing.merged(old, patch))
         _refuse_immutable(resource, old, new)
         if {**new, "metadata": {**new["metadata"], "resourceVersion": ""}} == {
             **old,
@@ -122,9 +117,10 @@ class Store:
             return self.get(target)  # a patch that changes nothing writes nothing
         if new.get("spec") != old.get("spec") and "generation" in new["metadata"]:
             new["metadata"] = {**new["metadata"], "generation": new["metadata"]["generation"] + 1}
-        new["metadata"] = {**new["metadata"], "resourceVersion": str(self.version + 1)}
-        entry = _entry(new)
-        if not dry:
+        new = shapes.with_manager(new, writing.manager, writing.at, patch)
+        new["metadata"]["resourceVersion"] = str(self.version + 1)
+        entry = entry_of(new)
+        if not writing.dry:
             self._write(resource, entry.key, entry)
         return entry
 
@@ -137,15 +133,22 @@ class Store:
             **metadata,
             "resourceVersion": str(self.version + 1),
         }
-        entry = _entry({**body, "metadata": stamped})
+        entry = entry_of({**body, "metadata": stamped})
         self._write(resource, entry.key, entry)
+
+    def update(self, body: Body) -> None:
+        """Write an object where it differs from what stands there."""
+        resource, metadata = self.catalogue.of(body), body["metadata"]
+        old = self.find(Target(resource, metadata.get("namespace", ""), metadata["name"]))
+        if old is None or _without_version(old.body) != _without_version(body):
+            self.put(body)
 
     def delete(self, target: Target) -> None:
         self._write(target.resource, self.get(target).key, None)
 
     def become(self, bodies: Iterable[Body]) -> None:
         """Take over another description of the same cluster: only what differs is written."""
-        wanted = {(body["kind"], _key_of(body)): body for body in bodies}
+        wanted = {(body["kind"], key_of(body)): body for body in bodies}
         self.catalogue = Catalogue(wanted.values())
         for resource in self.catalogue.resources:
             self._history.setdefault(resource, [(0, ())])
@@ -169,8 +172,12 @@ class Store:
         kept = list(self.now(resource))
         index = bisect_left(kept, key, key=lambda one: one.key)
         there = index < len(kept) and kept[index].key == key
+        change = Change(self.version, resource, key, kept[index] if there else None, entry)
         kept[index : index + there] = [] if entry is None else [entry]
         self._history[resource].append((self.version, tuple(kept)))
+        self.changes.append(change)
+        for listener in tuple(self.listeners):
+            listener(change)
 
     def _at(self, resource: Resource, version: int) -> tuple[Entry, ...]:
         return next(entries for since, entries in reversed(self._history[resource]) if since <= version)
@@ -205,19 +212,6 @@ def _refuse_immutable(resource: Resource, old: Body, new: Body) -> None:
     if old.get("immutable") and new.get("data") != old.get("data"):
         words = "Forbidden: field is immutable when `immutable` is set"
         raise ApiError(422, f'Secret "{name}" is invalid: data: {words}')
-
-
-def _entry(body: Body) -> Entry:
-    listed = {key: value for key, value in body.items() if key not in ("kind", "apiVersion")}
-    return Entry(_key_of(body), body, json.dumps(listed, separators=(",", ":")).encode())
-
-
-def _key(namespace: str, name: str) -> str:
-    return f"{namespace}/{name}" if namespace else name
-
-
-def _key_of(body: Body) -> str:
-    return _key(body["metadata"].get("namespace", ""), body["metadata"]["name"])
 
 
 def _find(entries: tuple[Entry, ...], key: str) -> Entry | None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from sandbox.entries import Entry
     from sandbox.resources import Resource
-    from sandbox.store import Entry
 
     Body = dict[str, Any]
     Cell = Callable[[Body], Any]
@@ -88,7 +88,11 @@ def _pod_ready(body: Body) -> str:
 
 
 def _pod_status(body: Body) -> str:
-    return "Terminating" if "deletionTimestamp" in body["metadata"] else str(body["status"]["phase"])
+    if "deletionTimestamp" in body["metadata"]:
+        return "Terminating"
+    waiting = (one["state"]["waiting"]["reason"] for one in _containers(body) if "waiting" in one["state"])
+    complaint = next((reason for reason in waiting if reason == "CrashLoopBackOff"), "")
+    return complaint or str(body["status"]["phase"])
 
 
 def _restarts(body: Body) -> str:

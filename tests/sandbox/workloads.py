@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sandbox.shapes import meta, stamp, uid
+from sandbox.shapes import meta, owner_reference, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,7 +50,7 @@ class Workload:
     created: datetime
 
     def pod_name(self, ordinal: int) -> str:
-        return f"{self._owner_name}-{_letters(f'{self.namespace}/{self.name}/{ordinal}', 5)}"
+        return f"{self._owner_name}-{letters(f'{self.namespace}/{self.name}/{ordinal}', 5)}"
 
     def objects(self) -> list[Body]:
         owned = [self._replica_set()] if self.kind == "Deployment" else []
@@ -58,7 +58,7 @@ class Workload:
 
     @property
     def _hash(self) -> str:
-        return _letters(f"{self.namespace}/{self.name}", 10)
+        return letters(f"{self.namespace}/{self.name}", 10)
 
     @property
     def _owner_name(self) -> str:
@@ -82,6 +82,7 @@ class Workload:
         metadata = meta(self.name, self.namespace, self.created, labels=self.labels, annotations=revision)
         spec = self._spec({})
         if self.kind == "DaemonSet":
+            spec["updateStrategy"] = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
             counts = ("currentNumberScheduled", "desiredNumberScheduled", "updatedNumberScheduled")
             status: Body = {**dict.fromkeys(counts, count), "numberReady": ready, "numberAvailable": ready}
             status["numberMisscheduled"] = 0
@@ -89,7 +90,7 @@ class Workload:
             spec["replicas"] = count
             spec["strategy"] = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "100%", "maxUnavailable": "25%"}}
             status = {"replicas": count, "updatedReplicas": count, "readyReplicas": ready, "availableReplicas": ready}
-            status["conditions"] = [_available(self.created, ready == count)]
+            status["conditions"] = [available(self.created, ready == count)]
         return {
             "apiVersion": "apps/v1",
             "kind": self.kind,
@@ -101,11 +102,11 @@ class Workload:
     def _replica_set(self) -> Body:
         count, ready = len(self.pods), self._ready
         metadata = meta(self._owner_name, self.namespace, self.created, labels={**self.labels, **self._hashed})
-        owner = _owner("Deployment", self.namespace, self.name)
+        owned_by = owner_reference("Deployment", self.namespace, self.name)
         return {
             "apiVersion": "apps/v1",
             "kind": "ReplicaSet",
-            "metadata": metadata | {"generation": 1, "ownerReferences": [owner]},
+            "metadata": metadata | {"generation": 1, "ownerReferences": [owned_by]},
             "spec": self._spec(self._hashed) | {"replicas": count},
             "status": {
                 "observedGeneration": 1,
@@ -124,7 +125,7 @@ class Workload:
             name = self.pod_name(ordinal)
             metadata = meta(name, self.namespace, started) | _labelled(pod, self._hashed)
             metadata["generateName"] = f"{self._owner_name}-"
-            metadata["ownerReferences"] = [_owner(self._owner_kind, self.namespace, self._owner_name)]
+            metadata["ownerReferences"] = [owner_reference(self._owner_kind, self.namespace, self._owner_name)]
             if pod.ending:
                 metadata |= {"deletionTimestamp": stamp(started), "deletionGracePeriodSeconds": 30}
             yield {
@@ -132,17 +133,12 @@ class Workload:
                 "kind": "Pod",
                 "metadata": metadata,
                 "spec": _pod_spec(pod) | {"nodeName": pod.node},
-                "status": _pod_status(pod, name, stamp(started)),
+                "status": pod_status(name, _pod_spec(pod), stamp(started), phase=pod.phase, ready=pod.ready),
             }
 
 
-def _letters(seed: str, count: int) -> str:
+def letters(seed: str, count: int) -> str:
     return "".join(_SUFFIX[byte % len(_SUFFIX)] for byte in hashlib.sha256(seed.encode()).digest()[:count])
-
-
-def _owner(kind: str, namespace: str, name: str) -> Body:
-    reference = {"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid(kind, namespace, name)}
-    return reference | {"controller": True, "blockOwnerDeletion": True}
 
 
 def _labelled(pod: PodShape, hashed: Mapping[str, str]) -> Body:
@@ -163,8 +159,9 @@ def _pod_spec(pod: PodShape) -> Body:
     return spec
 
 
-def _pod_status(pod: PodShape, name: str, at: str) -> Body:
-    ready = pod.ready and pod.phase == "Running"
+def pod_status(name: str, spec: Body, at: str, *, phase: str = "Running", ready: bool = True) -> Body:
+    """Give the status of a pod that started at a time; `spec` is its own."""
+    ready = ready and phase == "Running"
     address = f"10.244.0.{hashlib.sha256(name.encode()).digest()[0]}"
     conditions = [
         {"type": kind, "status": str(good), "lastProbeTime": None, "lastTransitionTime": at}
@@ -176,21 +173,21 @@ def _pod_status(pod: PodShape, name: str, at: str) -> Body:
         )
     ]
     status: Body = {
-        "phase": pod.phase,
+        "phase": phase,
         "conditions": conditions,
-        "containerStatuses": [_container_status(one, pod.phase, at, ready=ready) for one in pod.containers],
+        "containerStatuses": [_container_status(one, phase, at, ready=ready) for one in spec["containers"]],
         "hostIP": "10.99.0.1",
         "podIP": address,
         "podIPs": [{"ip": address}],
         "qosClass": "Burstable",
         "startTime": at,
     }
-    if pod.init_containers:
+    if spec.get("initContainers"):
         status["initContainerStatuses"] = [
-            _container_status(one, pod.phase, at, ready=ready)
+            _container_status(one, phase, at, ready=ready)
             if one.get("restartPolicy") == "Always"
             else _container_status(one, "Succeeded", at, ready=True)
-            for one in pod.init_containers
+            for one in spec["initContainers"]
         ]
     return status
 
@@ -216,7 +213,7 @@ def _container_status(one: Body, phase: str, at: str, *, ready: bool) -> Body:
     }
 
 
-def _available(since: datetime, good: bool) -> Body:
+def available(since: datetime, good: bool) -> Body:
     words = "has minimum availability" if good else "does not have minimum availability"
     return {
         "type": "Available",

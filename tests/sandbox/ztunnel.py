@@ -6,24 +6,41 @@ import base64
 import re
 from typing import TYPE_CHECKING
 
+from sandbox.envoy import Held
 from sandbox.issuing import ca_certificate, leaf_certificate, pem
 from sandbox.shapes import stamp
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cryptography.x509 import Certificate
 
     from sandbox.mesh import Identity, Mesh, Proxy
     from sandbox.shapes import Body
 
 
-def answer(mesh: Mesh, proxy: Proxy, pod: str, path: str) -> Body | None:
-    """Give the JSON at a path, whatever its query; None is an unknown path, as all of an Envoy's are here."""
-    return _config_dump(mesh, proxy, pod) if path == "/config_dump" else None
+def answer(mesh: Mesh, proxy: Proxy, pod: str, path: str, renewed: Mapping[str, Held]) -> Body | None:
+    """Give the JSON at a path, whatever its query; None is an unknown path, as all of an Envoy's are here.
+
+    `renewed` is what it holds by now in the place of what is described, by identity.
+    """
+    return _config_dump(mesh, proxy, pod, renewed) if path == "/config_dump" else None
 
 
-def _config_dump(mesh: Mesh, proxy: Proxy, pod: str) -> Body:
+def identity_of(mesh: Mesh, identity: Identity) -> str:
+    return f"spiffe://{mesh.trust_domain}/ns/{identity.namespace}/sa/{identity.account}"
+
+
+def described(mesh: Mesh, identity: Identity) -> Held:
+    roots = tuple(ca_certificate(ca, mesh.now) for ca in (mesh.ca.bundle if identity.holds is None else identity.holds))
+    leaf = leaf_certificate(identity.leaf, mesh.ca.signer, identity_of(mesh, identity), mesh.now, era=mesh.era)
+    between = tuple(ca_certificate(ca, mesh.now) for ca in reversed(mesh.ca.issuers)) if mesh.ca.chain else ()
+    return Held(leaf, between, roots, mesh.now + identity.leaf.issued)
+
+
+def _config_dump(mesh: Mesh, proxy: Proxy, pod: str, renewed: Mapping[str, Held]) -> Body:
     version = _version(proxy.version or mesh.version)
-    listed = [_identity(mesh, identity, version) for identity in proxy.identities]
+    listed = [_identity(mesh, identity, version, renewed) for identity in proxy.identities]
     words = {"istioVersion": proxy.version or mesh.version, "buildProfile": "release", "version": "e94018b300" * 4}
     return {
         "certificates": sorted(listed, key=lambda one: str(one["identity"])),
@@ -44,13 +61,11 @@ def _config_dump(mesh: Mesh, proxy: Proxy, pod: str) -> Body:
     }
 
 
-def _identity(mesh: Mesh, identity: Identity, version: tuple[int, ...]) -> Body:
-    uri = f"spiffe://{mesh.trust_domain}/ns/{identity.namespace}/sa/{identity.account}"
-    roots = [ca_certificate(ca, mesh.now) for ca in (mesh.ca.bundle if identity.holds is None else identity.holds)]
-    leaves = [leaf_certificate(identity.leaf, mesh.ca.signer, uri, mesh.now, era=mesh.era)]
-    between = [ca_certificate(ca, mesh.now) for ca in reversed(mesh.ca.issuers)] if mesh.ca.chain else []
-    if identity.state != "Available":
-        leaves, between, roots = [], [], []
+def _identity(mesh: Mesh, identity: Identity, version: tuple[int, ...], renewed: Mapping[str, Held]) -> Body:
+    uri = identity_of(mesh, identity)
+    held = renewed.get(uri) or described(mesh, identity)
+    there = identity.state == "Available"
+    leaves, between, roots = ((held.leaf,), held.chain, held.roots) if there else ((), (), ())
     if version < (1, 22):  # the list `ca_cert` held the leaf, and `cert_chain` the rest
         return {
             "identity": uri,

@@ -3,24 +3,88 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
-_UTF8_STRING, _PRINTABLE_STRING, _SEQUENCE, _SET, _VERSION = 0x0C, 0x13, 0x30, 0x31, 0xA0
+INTEGER, BIT_STRING, OCTET_STRING, SEQUENCE = 0x02, 0x03, 0x04, 0x30
+_UTF8_STRING, _PRINTABLE_STRING, _UTC_TIME, _GENERALIZED_TIME, _SET = 0x0C, 0x13, 0x17, 0x18, 0x31
+# The fields of a TBSCertificate that have a tag of their own.
+EXTENSIONS, _VERSION, _UNIQUE_IDS, _CONTEXT = 0xA3, 0xA0, (0x81, 0x82), 0x80
 _LONGEST_SHORT_FORM = 0x7F  # of a length
 _ORGANIZATION = bytes.fromhex("060355040a")  # the OID 2.5.4.10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TbsCertificate:
+    """What a CA signs (RFC 5280 4.1.2): each field as it stands, with its header. What is absent is empty."""
+
+    version: bytes = b""
+    serial: bytes
+    algorithm: bytes
+    issuer: bytes
+    validity: bytes
+    subject: bytes
+    key: bytes
+    unique_ids: bytes = b""
+    extensions: tuple[bytes, ...] = ()
+
+    @classmethod
+    def of(cls, der: bytes) -> TbsCertificate:
+        ((_, _, content),) = elements(der)
+        fields = {tag: (whole, inside) for tag, whole, inside in elements(content) if tag & _CONTEXT}
+        absent = (b"", b"")
+        ((_, _, listed),) = elements(fields[EXTENSIONS][1]) if EXTENSIONS in fields else ((0, b"", b""),)
+        serial, algorithm, issuer, validity, subject, key = (w for tag, w, _ in elements(content) if not tag & _CONTEXT)
+        return cls(
+            version=fields.get(_VERSION, absent)[0],
+            serial=serial,
+            algorithm=algorithm,
+            issuer=issuer,
+            validity=validity,
+            subject=subject,
+            key=key,
+            unique_ids=b"".join(fields.get(tag, absent)[0] for tag in _UNIQUE_IDS),
+            extensions=tuple(whole for _, whole, _ in elements(listed)),
+        )
+
+    @property
+    def der(self) -> bytes:
+        fields = self.version + self.serial + self.algorithm + self.issuer + self.validity + self.subject + self.key
+        listed = element(EXTENSIONS, element(SEQUENCE, b"".join(self.extensions))) if self.extensions else b""
+        return element(SEQUENCE, fields + self.unique_ids + listed)
 
 
 def printable_organization(organization: str) -> bytes:
     """The subject that Go writes for one organization: a PrintableString where its alphabet allows, else UTF-8."""
     string = _PRINTABLE_STRING if re.fullmatch(r"[A-Za-z0-9 '()+,\-./:=?]*", organization) else _UTF8_STRING
-    attribute = _element(_SEQUENCE, _ORGANIZATION + _element(string, organization.encode()))
-    return _element(_SEQUENCE, _element(_SET, attribute))
+    attribute = element(SEQUENCE, _ORGANIZATION + element(string, organization.encode()))
+    return element(SEQUENCE, element(_SET, attribute))
 
 
-def _element(tag: int, content: bytes) -> bytes:
+def integer(number: int) -> bytes:
+    """The content of an INTEGER that is not negative, as short as DER wants it."""
+    return number.to_bytes(number.bit_length() // 8 + 1)
+
+
+def validity(not_before: datetime, not_after: datetime) -> bytes:
+    """Both dates in whole seconds: UTCTime through 2049, GeneralizedTime from 2050 on (RFC 5280 4.1.2.5)."""
+    return element(SEQUENCE, _time(not_before) + _time(not_after))
+
+
+def _time(moment: datetime) -> bytes:
+    utc = moment.astimezone(UTC)
+    digits = f"{utc.year:04}{utc:%m%d%H%M%S}Z"  # %Y does not fill up to four digits everywhere
+    if 1950 <= utc.year < 2050:  # noqa: PLR2004 - the years that two digits stand for
+        return element(_UTC_TIME, digits[2:].encode())
+    return element(_GENERALIZED_TIME, digits.encode())
+
+
+def element(tag: int, content: bytes) -> bytes:
     size = len(content)
     if size <= _LONGEST_SHORT_FORM:
         return bytes((tag, size)) + content
@@ -28,29 +92,24 @@ def _element(tag: int, content: bytes) -> bytes:
     return bytes((tag, 0x80 | len(octets))) + octets + content
 
 
-def _elements(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+def elements(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
     """Walk one level of DER that has parsed already: (tag, whole element, its content)."""
     at = 0
     while at < len(content):
-        end, start = _header(content, at)
+        end, start = header(content, at)
         yield content[at], content[at:end], content[start:end]
         at = end
 
 
-def after_signature(tbs: bytes) -> tuple[bytes, bytes, bytes, bytes]:
-    """Issuer, validity, subject and subjectPublicKeyInfo of a TBSCertificate (RFC 5280 4.1), each with its header."""
-    _, at = _header(tbs, 0)
-    # An optional version, then serialNumber and signature.
-    for _ in range(3 if tbs[at] == _VERSION else 2):
-        at, _ = _header(tbs, at)
-    issuer, _ = _header(tbs, at)
-    validity, _ = _header(tbs, issuer)
-    subject, _ = _header(tbs, validity)
-    key, _ = _header(tbs, subject)
-    return tbs[at:issuer], tbs[issuer:validity], tbs[validity:subject], tbs[subject:key]
+def signed_parts(der: bytes) -> tuple[bytes, bytes]:
+    """Of a certificate that has parsed the TBSCertificate, as it was signed, and the algorithm that signed it."""
+    _, begin = header(der, 0)
+    end, _ = header(der, begin)
+    after, _ = header(der, end)
+    return der[begin:end], der[end:after]
 
 
-def _header(content: bytes, at: int) -> tuple[int, int]:
+def header(content: bytes, at: int) -> tuple[int, int]:
     """Where the element that begins here ends, and where its content begins."""
     length, start = content[at + 1], at + 2
     if length & 0x80:
@@ -61,6 +120,6 @@ def _header(content: bytes, at: int) -> tuple[int, int]:
 
 def bit_string(key_bytes: bytes) -> bytes:
     """The subjectPublicKey inside a subjectPublicKeyInfo, without the count of unused bits."""
-    ((_, _, content),) = _elements(key_bytes)
-    *_, (_, _, bits) = _elements(content)
+    ((_, _, content),) = elements(key_bytes)
+    *_, (_, _, bits) = elements(content)
     return bits[1:]

@@ -8,12 +8,19 @@ from hashlib import sha1, sha256
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtensionOID
 
 from meshtrust.certificates.der import bit_string
-from meshtrust.certificates.faults import UNREADABLE
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
+
+_EXTENSIONS = {
+    oid: "".join(word.capitalize() if at else word.lower() for at, word in enumerate(name.split("_")))
+    for name, oid in vars(ExtensionOID).items()
+    if isinstance(oid, x509.ObjectIdentifier)
+}
 
 
 class KeyIdentifier(StrEnum):
@@ -51,13 +58,14 @@ class Kinship(StrEnum):
     OTHER_KEY = "another key"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Certificate:
     """One certificate, read whole: what does not parse is a `Bundle.broken`, never an error later.
 
     Two are equal whose octets are.
     `subject_bytes` and `issuer_bytes` are the DER as it stands, because peers compare them octet by octet.
-    `can_sign` is None where there is no keyUsage at all.
+    `tbs` is what its issuer has signed. `can_sign` is None where there is no keyUsage at all. `uris` are those among
+    its other names: a workload's identity.
     """
 
     fingerprint: str
@@ -69,13 +77,15 @@ class Certificate:
     not_after: datetime
     key: str
     key_bytes: bytes = field(repr=False)
-    subject_key_identifier: bytes | None
-    authority_key_identifier: bytes | None
-    is_ca: bool
-    path_length: int | None
-    can_sign: bool | None
+    tbs: bytes = field(repr=False)
+    subject_key_identifier: bytes | None = None
+    authority_key_identifier: bytes | None = None
+    is_ca: bool = False
+    path_length: int | None = None
+    can_sign: bool | None = None
     signature: str
     organizations: tuple[str, ...]
+    uris: tuple[str, ...] = ()
     parsed: x509.Certificate = field(repr=False)
 
     def __eq__(self, other: object) -> bool:
@@ -88,6 +98,11 @@ class Certificate:
     def short(self) -> str:
         """The first eight octets of the SHA-256 fingerprint, as people compare them."""
         return ":".join(self.fingerprint[at : at + 2] for at in range(0, 16, 2))
+
+    @property
+    def pem(self) -> str:
+        """As Go and OpenSSL write it: 64 columns, one newline at the end, no text around."""
+        return self.parsed.public_bytes(Encoding.PEM).decode()
 
     @property
     def life(self) -> timedelta:
@@ -115,15 +130,6 @@ class Certificate:
 
     def valid_at(self, now: datetime) -> bool:
         return self.not_before <= now <= self.not_after
-
-    @property
-    def uris(self) -> tuple[str, ...]:
-        """The URIs among its names: a workload's identity."""
-        try:
-            names = self.parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        except (x509.ExtensionNotFound, *UNREADABLE):
-            return ()
-        return tuple(names.get_values_for_type(x509.UniformResourceIdentifier))
 
     def stands_in_for(self, other: Certificate, peer: Peer = Peer.EVERYONE) -> bool:
         """Whether a peer that holds this root accepts what the other root's key signed under the other's name."""

@@ -7,19 +7,24 @@ import warnings
 from binascii import a2b_base64
 from functools import lru_cache
 from hashlib import sha256
+from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtensionOID, SignatureAlgorithmOID
+from cryptography.x509.oid import SignatureAlgorithmOID
 
-from meshtrust.certificates.der import after_signature
+from meshtrust.certificates.alike import Alike
+from meshtrust.certificates.der import TbsCertificate, signed_parts
 from meshtrust.certificates.faults import UNREADABLE, first_line
 from meshtrust.certificates.keys import describe
 from meshtrust.certificates.model import Bundle, Certificate
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
+
+    from meshtrust.certificates.alike import Fields
 
 _SIGNATURES = {
     oid: name.strip("_").replace("_WITH_", "-").replace("_", "-")
@@ -31,6 +36,9 @@ _PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)(?:-----END \1-----|(
 
 _CERTIFICATE, _DASHES, _MARKS = "CERTIFICATE", "-----", 4  # dashes stand at both ends of both lines
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+
+_KNOWN = Alike()
+_CATCHING = Lock()  # whoever catches warnings catches those of all threads
 
 
 @lru_cache(maxsize=512)  # a thousand namespaces hold the same text
@@ -48,9 +56,7 @@ def parse_leaf(text: str) -> Bundle:
     broken: list[str] = []
     for number, (label, block) in enumerate(blocks, 1):
         try:
-            # What breaks RFC 5280 in a way that only warns is judged like any other.
-            with warnings.catch_warnings(action="ignore"):
-                certificates.append(_parse_block(label, block))
+            certificates.append(_parse_block(label, block))
         except UNREADABLE as error:
             place = f"block {number} of {len(blocks)}: " if len(blocks) > 1 else ""
             broken.append(f"{place}{first_line(error)}")
@@ -70,39 +76,95 @@ def _parse_block(label: str, block: str) -> Certificate:
         raise ValueError(f"holds {kind}, not a certificate")
     if not block.endswith(_DASHES):
         raise ValueError("a certificate that begins and does not end")
-    parsed, der = _loaded(block)
-    extensions = {extension.oid: extension.value for extension in parsed.extensions}
-    subject, signed_with = parsed.subject, parsed.signature_algorithm_oid
-    issuer, _, subject_bytes, key_bytes = after_signature(parsed.tbs_certificate_bytes)
-    basic: Any = extensions.get(ExtensionOID.BASIC_CONSTRAINTS)
-    usage: Any = extensions.get(ExtensionOID.KEY_USAGE)
-    ours: Any = extensions.get(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
-    theirs: Any = extensions.get(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
+    return _read_alike(block) or _read_whole(block)
+
+
+def _read_alike(block: str) -> Certificate | None:
+    """Read a certificate that is like others: written as Istio writes it, and of parts that are known.
+
+    Nothing comes back where it is not, or where anything is wrong with it: the long way knows what.
+    """
+    try:
+        der = a2b_base64(block[len(_BEGIN) : -len(_END)].replace("\n", ""), strict_mode=True)
+        if fields := _KNOWN.fields(der):
+            parsed = x509.load_der_x509_certificate(der)
+            fields["key"] = fields["key"] or describe(parsed.public_key())
+            return _certificate(parsed, der, fields)
+    except UNREADABLE:
+        pass
+    return None
+
+
+def _read_whole(block: str) -> Certificate:
+    """What breaks RFC 5280 in a way that only warns is judged like any other, and no other is held to be like it."""
+    with _CATCHING, warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        parsed, der = _loaded(block)
+        extensions = list(parsed.extensions)
+        tbs, signed_with = signed_parts(der)
+        parts = TbsCertificate.of(tbs)
+        algorithm, subject = _signed_with(parsed), _named(parsed)
+        said = [(part, _said(extension)) for part, extension in zip(parts.extensions, extensions, strict=True)]
+        fields = {
+            "subject_bytes": parts.subject,
+            "issuer_bytes": parts.issuer,
+            "key_bytes": parts.key,
+            "key": describe(parsed.public_key()),
+            "tbs": tbs,
+            **algorithm,
+            **subject,
+        }
+        for _, told in said:
+            fields |= told
+        certificate = _certificate(parsed, der, fields)
+        if not warned:
+            _KNOWN.learn({signed_with: algorithm, parts.subject: subject}, said)
+    return certificate
+
+
+def _certificate(parsed: x509.Certificate, der: bytes, fields: Mapping[str, Any]) -> Certificate:
     return Certificate(
         fingerprint=sha256(der).hexdigest(),
-        subject=subject.rfc4514_string(),
-        subject_bytes=subject_bytes,
-        issuer_bytes=issuer,
         serial=parsed.serial_number,
         not_before=parsed.not_valid_before_utc,
         not_after=parsed.not_valid_after_utc,
-        key=describe(parsed.public_key()),
-        key_bytes=key_bytes,
-        subject_key_identifier=ours.digest if ours else None,
-        authority_key_identifier=theirs.key_identifier if theirs else None,
-        is_ca=bool(basic and basic.ca),
-        path_length=basic.path_length if basic else None,
-        can_sign=usage.key_cert_sign if usage else None,
-        signature=_SIGNATURES.get(signed_with, signed_with.dotted_string),
-        organizations=tuple(
-            cast("str", attribute.value) for attribute in subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
-        ),
         parsed=parsed,
+        **fields,
     )
 
 
+def _signed_with(parsed: x509.Certificate) -> Fields:
+    oid = parsed.signature_algorithm_oid
+    return {"signature": _SIGNATURES.get(oid, oid.dotted_string)}
+
+
+def _named(parsed: x509.Certificate) -> Fields:
+    subject = parsed.subject
+    organizations = subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
+    return {
+        "subject": subject.rfc4514_string(),
+        "organizations": tuple(cast("str", attribute.value) for attribute in organizations),
+    }
+
+
+def _said(extension: x509.Extension[x509.ExtensionType]) -> Fields:
+    match extension.value:
+        case x509.BasicConstraints(ca=ca, path_length=length):
+            return {"is_ca": ca, "path_length": length}
+        case x509.KeyUsage(key_cert_sign=can_sign):
+            return {"can_sign": can_sign}
+        case x509.SubjectKeyIdentifier(digest=identifier):
+            return {"subject_key_identifier": identifier}
+        case x509.AuthorityKeyIdentifier(key_identifier=identifier):
+            return {"authority_key_identifier": identifier}
+        case x509.SubjectAlternativeName() as names:
+            return {"uris": tuple(names.get_values_for_type(x509.UniformResourceIdentifier))}
+        case _:
+            return {}
+
+
 def _loaded(block: str) -> tuple[x509.Certificate, bytes]:
-    """The certificate and its DER: by the short way where the block is as Istio writes it, which is half the time."""
+    """The certificate and its DER: by the short way where the base64 is clean, which is half the time."""
     try:
         der = a2b_base64("".join(block[len(_BEGIN) : -len(_END)].split()), strict_mode=True)
         return x509.load_der_x509_certificate(der), der

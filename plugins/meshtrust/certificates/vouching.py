@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from cryptography.exceptions import InvalidSignature
@@ -16,7 +17,7 @@ from meshtrust.certificates.model import Peer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
     from meshtrust.certificates.model import Certificate
 
@@ -24,6 +25,7 @@ _WEAK_HASHES = {
     SignatureAlgorithmOID.RSA_WITH_SHA1: hashes.SHA1(),  # noqa: S303 - to judge it, not to use it
     SignatureAlgorithmOID.RSA_WITH_MD5: hashes.MD5(),  # noqa: S303 - as above
 }
+_ECDSA_SHA1 = ec.ECDSA(hashes.SHA1())  # noqa: S303 - as above
 _PKCS1, _SHA256 = padding.PKCS1v15(), hashes.SHA256()
 
 
@@ -43,7 +45,7 @@ def refusal(child: Certificate, issuer: Certificate, peer: Peer = Peer.EVERYONE)
     if issuer.can_sign is False:
         return "its keyUsage does not allow signing certificates"
     try:
-        _verify_signature(child.parsed, issuer.parsed, same_octets=same_octets)
+        _verify_signature(child, issuer, same_octets=same_octets)
     except InvalidSignature:
         return "the signature is another key's"
     except UNREADABLE as error:
@@ -51,31 +53,37 @@ def refusal(child: Certificate, issuer: Certificate, peer: Peer = Peer.EVERYONE)
     return ""
 
 
-def _verify_signature(child: x509.Certificate, issuer: x509.Certificate, *, same_octets: bool) -> None:
+def _verify_signature(certificate: Certificate, issuer: Certificate, *, same_octets: bool) -> None:
     """As `verify_directly_issued_by`, which no longer takes the hashes that `Certificate.weakly_signed` reports.
 
     Nor does it take a name in other octets, which BoringSSL does.
     """
-    public = issuer.public_key()
+    public, child = _public_key(issuer), certificate.parsed
     kind = kind_of_key(type(public))
     if kind is rsa.RSAPublicKey:
         key = cast("rsa.RSAPublicKey", public)
         oid = child.signature_algorithm_oid
         if oid == SignatureAlgorithmOID.RSA_WITH_SHA256:  # what Istio signs with
-            key.verify(child.signature, child.tbs_certificate_bytes, _PKCS1, _SHA256)
+            key.verify(child.signature, certificate.tbs, _PKCS1, _SHA256)
         elif weak := _WEAK_HASHES.get(oid):
-            key.verify(child.signature, child.tbs_certificate_bytes, _PKCS1, weak)
+            key.verify(child.signature, certificate.tbs, _PKCS1, weak)
         else:
             scheme = cast("padding.AsymmetricPadding", child.signature_algorithm_parameters)
             digest = cast("hashes.HashAlgorithm", child.signature_hash_algorithm)
-            key.verify(child.signature, child.tbs_certificate_bytes, scheme, digest)
-    elif same_octets:
-        child.verify_directly_issued_by(issuer)
+            key.verify(child.signature, certificate.tbs, scheme, digest)
     elif kind is ec.EllipticCurvePublicKey:
-        curve = cast("ec.EllipticCurveSignatureAlgorithm", child.signature_algorithm_parameters)
-        cast("ec.EllipticCurvePublicKey", public).verify(child.signature, child.tbs_certificate_bytes, curve)
+        weakly = child.signature_algorithm_oid == SignatureAlgorithmOID.ECDSA_WITH_SHA1
+        curve = _ECDSA_SHA1 if weakly else cast("ec.ECDSA", child.signature_algorithm_parameters)
+        cast("ec.EllipticCurvePublicKey", public).verify(child.signature, certificate.tbs, curve)
+    elif same_octets:
+        child.verify_directly_issued_by(issuer.parsed)
     else:
         raise ValueError("a kind of key that no mesh uses")
+
+
+@lru_cache(maxsize=64)  # few sign, and each for thousands
+def _public_key(issuer: Certificate) -> CertificatePublicKeyTypes:
+    return issuer.parsed.public_key()
 
 
 def chain(

@@ -10,16 +10,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime, timedelta
     from types import TracebackType
-    from typing import Self
+    from typing import Any, Self
 
     from meshtrust.cluster.proxies import Proxies
     from meshtrust.objects import KubeObject, Ref, Unread
+    from meshtrust.source import Right
 
 __all__ = ["Cluster", "Connection"]
 
 
 class Cluster:
-    """A `Source` over the API server that the connection leads to. Reading it from many threads is fine."""
+    """A `Living` cluster: the API server that the connection leads to. Asking it from many threads is fine."""
 
     recorded = False
     taken_at: datetime | None = None
@@ -35,6 +36,7 @@ class Cluster:
 
         context = read_context(connection)
         self.namespace = context.namespace
+        self.described = context.described
         self._session = Session(context, connection.request_timeout, trace)
         self._lists = Lists(self._session)
         self._proxies: Proxies | None = None
@@ -68,6 +70,16 @@ class Cluster:
 
             self._proxies = Proxies(self._session)
         return self._proxies.ask(pod, path, port, container)
+
+    def may(self, right: Right) -> bool:
+        from meshtrust.cluster.rights import may  # noqa: PLC0415 - only who writes pays for it
+
+        return may(self._session, right)
+
+    def patch(self, ref: Ref, change: Mapping[str, Any]) -> KubeObject:
+        from meshtrust.cluster.writing import patch  # noqa: PLC0415 - only who writes pays for it
+
+        return patch(self._session, self._lists, ref, change)
 
     def close(self) -> None:
         self._session.close()

@@ -96,6 +96,13 @@ class Context:
         return urlsplit(self.server).hostname or ""
 
     @property
+    def described(self) -> str:
+        """Both what it is called and where it leads; a password in the URL is left out."""
+        url = urlsplit(self.server)
+        place = f"{url.scheme}://{self.address}{url.path}"
+        return f"{self} ({place})" if self.name else place
+
+    @property
     def who(self) -> str:
         return f'user "{self.user_name}" of {self}' if self.user_name else str(self)
 

@@ -32,7 +32,11 @@ _NOT_TLS = {
     "PACKET_LENGTH_TOO_LONG",
     "UNKNOWN_PROTOCOL",
 }
+_USER_CANNOT = re.compile(r'User "([^"]*)" cannot (\S+) ')
 _LINE = 500  # as much of a message as one reads
+# A refused patch comes back with the whole object in the words of the refusal (`Invalid value: "{...}"`, patch.go of
+# the API server), and a webhook may quote what it likes: no JSON, and nothing that looks like the value of a Secret.
+_QUOTED = re.compile(r"\{(?:.*\}|.*)|[A-Za-z0-9+/]{40,}=*", re.DOTALL)
 LONGER = "--request-timeout 60s waits longer, 0 without an end"
 _CUT = {"UNEXPECTED_EOF_WHILE_READING", "EOF_OCCURRED"}
 
@@ -46,12 +50,17 @@ class Status(msgspec.Struct):
 
     @property
     def line(self) -> str:
-        return one_line(self.message)
+        return one_line(_QUOTED.sub("…", self.message))
 
     def of(self, kind: str, name: str) -> bool:
         """Say whether it is about this object (kinds are in the plural here)."""
         details = self.details or {}
         return (details.get("kind"), details.get("name")) == (kind, name)
+
+    @property
+    def is_of_rights(self) -> bool:
+        """Whether an authorizer speaks; admission refuses with the same status."""
+        return bool(_USER_CANNOT.search(self.line))
 
     @property
     def is_bare(self) -> bool:
@@ -80,6 +89,17 @@ def is_broken(error: Exception) -> bool:
     if cause:
         return isinstance(cause, ssl.SSLEOFError) or cause.reason in _CUT
     return isinstance(error, _EXCEPTIONS.ProtocolError)
+
+
+def is_absent(error: Exception) -> bool:
+    """Nobody is there: a refused connection, a name that is not found."""
+    return isinstance(error, _EXCEPTIONS.NewConnectionError)
+
+
+def is_unsent(error: Exception) -> bool:
+    """No connection came to be, so that nothing can have been done."""
+    never = _EXCEPTIONS.NewConnectionError, _EXCEPTIONS.ConnectTimeoutError, _EXCEPTIONS.ProxyError
+    return isinstance(error, never) or isinstance(_tls_error(error), ssl.SSLCertVerificationError)
 
 
 def not_reached(error: Exception, login: Login, timeout: float | None) -> Unreachable:
@@ -115,8 +135,7 @@ def not_answered(status: int, body: bytes, question: Question, context: Context)
     """Say what an answer means that is neither the objects nor "there are none"."""
     told = status_of(body)
     if status == HTTPStatus.FORBIDDEN:
-        scope = f"-n {question.namespace}" if question.namespace and question.kind.namespaced else "-A"
-        return forbidden(told, question.verb, str(question), f"{question.verb} {question.resource} {scope}", context)
+        return forbidden(told, question.verb, str(question), question.can_i, context)
     return not_done(status, told, str(question), context)
 
 
@@ -153,7 +172,7 @@ def _elsewhere(context: Context) -> str:
 
 def forbidden(told: Status, verb: str, right: str, can_i: str, context: Context) -> NotAllowed:
     """Name the right that is missing, and what to ask `kubectl auth can-i` for it."""
-    user = re.search(r'User "([^"]*)" cannot (\S+) ', told.line)
+    user = _USER_CANNOT.search(told.line)
     who = f'User "{user[1]}" ' if user else ""
     # Another refusal than that of this very right (of impersonation, of a proxy) is worth its own words, if it has any.
     own = "" if told.is_bare or (user and user[2] == verb) else f": {told.line or 'no reason given'}"

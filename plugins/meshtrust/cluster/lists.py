@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from sys import intern
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -65,21 +66,25 @@ class _Ahead:
 class Lists:
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._served: dict[str, str] = {}  # by kind: the version that the server knows
+        self.served: dict[str, str] = {}  # by kind: the version that the server knows
+
+    def versions(self, kind_name: str) -> tuple[str, ...]:
+        """The versions to ask for, until one of them is known to be served."""
+        return (served,) if (served := self.served.get(kind_name)) else KINDS[kind_name].versions
 
     def objects(self, kind_name: str, namespace: str, name: str, selector: str) -> Iterator[KubeObject | Unread]:
         kind = KINDS[kind_name]
-        for version in (served,) if (served := self._served.get(kind_name)) else kind.versions:
+        for version in self.versions(kind_name):
             question = Question(kind, version, namespace, name, selector)
             answer = self._session.ask(question)
             if answer.status == HTTPStatus.OK:
-                self._served[kind_name] = version
+                self.served[kind_name] = version
                 yield from self._one(question, answer) if question.of_one else self._all(question, answer)
                 return
             if answer.status == HTTPStatus.GONE:
                 raise not_answered(answer.status, answer.body, question, self._session.context)
             if self._lacks(question, answer):
-                self._served[kind_name] = version
+                self.served[kind_name] = version
                 return
 
     def _lacks(self, question: Question, answer: Answer) -> bool:
@@ -112,7 +117,7 @@ class Lists:
                 page = self._decoded(question, answer, _Page[msgspec.Raw])
                 items = (_read(raw, question, one) for raw in page.items or ())
             else:
-                items = (_object(body, question) for body in page.items or ())
+                items = (object_of(body, question) for body in page.items or ())
             if not page.metadata.proceed:
                 yield items
                 return
@@ -140,12 +145,13 @@ def _read(raw: msgspec.Raw, question: Question, decoder: msgspec.json.Decoder[An
         body = decoder.decode(raw)
     except msgspec.DecodeError as error:
         return Unread(_ref_of(raw, question), str(error))
-    return _object(body, question)
+    return object_of(body, question)
 
 
-def _object(body: Mapping[str, Any], question: Question) -> KubeObject:
+def object_of(body: Mapping[str, Any], question: Question) -> KubeObject:
     metadata, kind = body["metadata"], question.kind
-    return KubeObject(Ref(kind.of or kind.name, metadata.get("namespace", ""), metadata["name"]), body)
+    namespace = intern(metadata.get("namespace", ""))  # thousands of objects, few namespaces
+    return KubeObject(Ref(kind.of or kind.name, namespace, metadata["name"]), body)
 
 
 def _ref_of(raw: msgspec.Raw, question: Question) -> Ref:

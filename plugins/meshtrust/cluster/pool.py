@@ -6,12 +6,15 @@ import http.client
 import importlib.util
 import io
 import re
+import ssl
 from contextlib import suppress
+from queue import Empty
 from socket import SHUT_RDWR
 from socket import socket as plain_socket
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+from weakref import WeakKeyDictionary
 
 from meshtrust.cluster.official import RESTClientObject, urllib3
 from meshtrust.cluster.tls import names_probe, proxy_tls_context
@@ -19,7 +22,6 @@ from meshtrust.errors import ToolError
 
 if TYPE_CHECKING:
     import socket
-    import ssl
 
     from meshtrust.cluster.context import Context
     from meshtrust.cluster.official import Configuration
@@ -123,12 +125,42 @@ class _Timed:
                 plain_socket.shutdown(getattr(sock, "socket", sock), SHUT_RDWR)  # TLS in TLS has one inside
 
 
+class _Resuming(ssl.SSLSocket):
+    """TLS that goes on where an earlier connection to the same server ended (RFC 8446 2.2), if the server agrees.
+
+    Half of what asking a proxy costs is the handshake of its connection, and most of that is verifying certificates:
+    they were verified when the session began, by the same context.
+    """
+
+    def do_handshake(self, block: bool = False) -> None:
+        sessions = _SESSIONS.setdefault(self.context, {})
+        session = sessions.get(self.server_hostname)
+        if session is not None:
+            self.session = session
+        try:
+            super().do_handshake(block)
+        except OSError:
+            sessions.pop(self.server_hostname, None)  # should it be the session that the server minds
+            raise
+
+    def keep_session(self) -> None:
+        """A server gives its tickets out after the handshake: when something has been read, they are here."""
+        if not self.session_reused and (session := self.session) is not None and session.has_ticket:
+            _SESSIONS.setdefault(self.context, {})[self.server_hostname] = session
+
+
+_SESSIONS: WeakKeyDictionary[ssl.SSLContext, dict[str | None, ssl.SSLSession]] = WeakKeyDictionary()
+
+
 class _HTTPConnection(_Timed, urllib3.connection.HTTPConnection):
     pass
 
 
 class _HTTPSConnection(_Timed, urllib3.connection.HTTPSConnection):
-    pass
+    def close(self) -> None:
+        if isinstance(self.sock, _Resuming):  # not of TLS in TLS
+            self.sock.keep_session()
+        super().close()
 
 
 def open_pool(configuration: Configuration, tls: ssl.SSLContext | None, context: Context) -> urllib3.HTTPConnectionPool:
@@ -138,11 +170,24 @@ def open_pool(configuration: Configuration, tls: ssl.SSLContext | None, context:
     configuration.connection_pool_maxsize = _WIDTH
     manager = RESTClientObject(configuration).pool_manager
     if tls:
+        tls.sslsocket_class = _Resuming
         manager.connection_pool_kw["ssl_context"] = tls
     pool = manager.connection_from_url(context.server)
     pool.ConnectionCls = _HTTPSConnection if pool.scheme == "https" else _HTTPConnection  # the proxy's, or the server's
     pool.conn_kw["opened"] = Opened()
     return pool
+
+
+def close_idle(pool: urllib3.HTTPConnectionPool) -> None:
+    """Let the next request have a connection of its own.
+
+    What stands between may have forgotten one on which nothing was said for minutes, and tells nobody.
+    """
+    with suppress(Empty):
+        while pool.pool is not None:
+            connection = pool.pool.get_nowait()
+            if connection:
+                connection.close()
 
 
 def close_pool(pool: urllib3.HTTPConnectionPool) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from meshtrust.cluster.channels import Broken, TooLarge, channels, upgrade
 from meshtrust.cluster.failures import LONGER, forbidden, not_done, not_kubernetes, status_of, within
 from meshtrust.cluster.official import urllib3
-from meshtrust.cluster.session import Answer, whole
+from meshtrust.cluster.session import Answer, Request, whole
 from meshtrust.cluster.ways import Executing, Forwarding, NoAgent
 from meshtrust.errors import NotAllowed, ToolError, Unreachable
 
@@ -62,9 +62,10 @@ class Proxies:
     def _attempt(self, login: Login, way: Way, until: float | None) -> Answer:
         session = self._session
         accept, headers = upgrade(way.protocols)
-        with session.told(way.url) as line:
+        request = Request(way.url, headers=headers)
+        with session.told(request) as line:
             try:
-                response = session.open(login, way.url, headers, _left(until))
+                response = session.open(login, request, _left(until))
                 line.status = str(response.status)
                 if response.status != HTTPStatus.SWITCHING_PROTOCOLS:
                     return whole(response)

@@ -74,6 +74,12 @@ class Question:
         name = f' "{self.name}"' if self.of_one else ""
         return f"{self.verb} {self.resource}{name} {self.scope}"
 
+    @property
+    def can_i(self) -> str:
+        """The right, as `kubectl auth can-i` is asked for it."""
+        scope = f"-n {self.namespace}" if self.namespace and self.kind.namespaced else "-A"
+        return f"{self.verb} {self.resource} {scope}"
+
     def page(self, after: str) -> Question:
         return replace(self, after=after)
 

@@ -13,7 +13,7 @@ from threading import Event, Lock
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from meshtrust.cluster.failures import is_broken, not_answered, not_reached
+from meshtrust.cluster.failures import is_absent, is_broken, not_answered, not_reached
 from meshtrust.cluster.login import log_in
 from meshtrust.cluster.official import urllib3
 from meshtrust.cluster.pool import close_pool
@@ -37,6 +37,16 @@ _FAILING = {
     HTTPStatus.GATEWAY_TIMEOUT,
 }
 _ANSWERS = {HTTPStatus.OK, HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent beside the headers of the login."""
+
+    path: str
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,39 +79,50 @@ class Session:
         self._over = Event()
 
     def ask(self, question: Question) -> Answer:
-        answer = self.insist(lambda login: self._get(login, question.path))
+        request = Request(question.path)
+        answer = self.insist(lambda login: self.answer(login, request))
         if answer.status not in _ANSWERS:
             raise not_answered(answer.status, answer.body, question, self.context)
         return answer
 
-    def insist(self, attempt: Callable[[Login], Answer], until: float | None = None) -> Answer:
-        """Try again what broke off or was put off, while there is time: `until` is a moment of `time.monotonic`."""
+    def insist(self, attempt: Callable[[Login], Answer], until: float | None = None, *, once: bool = False) -> Answer:
+        """Try again what broke off or was put off, while there is time: `until` is a moment of `time.monotonic`.
+
+        What must not be done twice (`once`) is tried again only where it certainly was not begun.
+        """
+        passing = is_absent if once else is_broken
         for tries in count():
             login = self._logged_in()
             try:
                 answer = attempt(login)
             except urllib3.exceptions.HTTPError as error:
-                pause = _PAUSES[tries] if is_broken(error) and tries < len(_PAUSES) else None
+                pause = _PAUSES[tries] if passing(error) and tries < len(_PAUSES) else None
                 if pause is None or not self._has_waited(pause, until):
                     raise not_reached(error, login, self.timeout) from error
             else:
-                pause = _pause(answer, tries)
+                pause = _pause(answer, tries, once=once)
                 if pause is None or not self._has_waited(pause, until):
                     break
         return answer
 
-    def open(
-        self, login: Login, path: str, headers: Mapping[str, str], timeout: float | None
-    ) -> urllib3.BaseHTTPResponse:
-        """Send a GET: what comes after the headers of the answer is not read yet."""
+    def answer(self, login: Login, request: Request) -> Answer:
+        """Send a request once, and read the whole answer, whatever it is."""
+        with self.told(request) as line:
+            response = self.open(login, request, self.timeout)
+            line.status = str(response.status)
+            return whole(response)
+
+    def open(self, login: Login, request: Request, timeout: float | None) -> urllib3.BaseHTTPResponse:
+        """Send a request: what comes after the headers of the answer is not read yet."""
         begin = datetime.now(UTC)
         sent = login.headers()
-        sent.update(headers)
+        sent.update(request.headers)
         # A proxy that forwards plain http is told the whole URL.
         forwarded = login.pool.proxy and not self.context.secure
         response = login.pool.urlopen(
-            "GET",
-            (self.context.server if forwarded else self._prefix) + path,
+            request.method,
+            (self.context.server if forwarded else self._prefix) + request.path,
+            body=request.body,
             headers=sent,
             retries=False,
             redirect=False,
@@ -114,13 +135,14 @@ class Session:
         return response
 
     @contextmanager
-    def told(self, path: str) -> Iterator[Line]:
+    def told(self, request: Request) -> Iterator[Line]:
         """Say one line of a request when it is over, however it ends."""
         begin, line = time.monotonic(), Line()
         try:
             yield line
         finally:
-            self._trace(f"GET {self._prefix}{path} {line.status} {(time.monotonic() - begin) * 1000:.0f} ms")
+            took = (time.monotonic() - begin) * 1000
+            self._trace(f"{request.method} {self._prefix}{request.path} {line.status} {took:.0f} ms")
 
     def close(self) -> None:
         """End all, also what other threads are asking: they get `Unreachable`, and no login any more."""
@@ -148,12 +170,6 @@ class Session:
         self._over.wait(pause)
         return True
 
-    def _get(self, login: Login, path: str) -> Answer:
-        with self.told(path) as line:
-            response = self.open(login, path, {}, self.timeout)
-            line.status = str(response.status)
-            return whole(response)
-
 
 def whole(response: urllib3.BaseHTTPResponse) -> Answer:
     """Read to the end, so that the connection may serve again; otherwise it must not."""
@@ -177,10 +193,12 @@ def _skew(date: str, begin: datetime, end: datetime) -> timedelta | None:
     return server + timedelta(seconds=0.5) - (begin + (end - begin) / 2)
 
 
-def _pause(answer: Answer, tries: int) -> float | None:
+def _pause(answer: Answer, tries: int, *, once: bool) -> float | None:
     """How long to wait before another try; None takes the answer as it is."""
     asked = float(answer.retry_after) if answer.retry_after.isdecimal() else None
     if asked is not None and asked > _PATIENCE:
+        return None
+    if once and (asked is None or answer.status != HTTPStatus.TOO_MANY_REQUESTS):
         return None
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS and tries < _POLITE_TRIES:
         return 1.0 if asked is None else asked

@@ -64,16 +64,19 @@ class Recorder:
         selector: str = "",
     ) -> Iterator[KubeObject | Unread]:
         self._asked.add(kind)
+        asked = questions.spelled(kind, namespace, name, labels, selector)
         try:
             for found in self._source.objects(kind, namespace=namespace, name=name, labels=labels, selector=selector):
                 if isinstance(found, KubeObject):
                     self._objects[found.ref] = found.body
+                    self._unread.pop(found.ref, None)
                 else:
                     self._unread[found.ref] = found
                 yield found
         except Unseen as refused:
-            self._refusals[questions.spelled(kind, namespace, name, labels, selector)] = refused
+            self._refusals[asked] = refused
             raise
+        self._refusals.pop(asked, None)  # a later try may overcome an earlier refusal
 
     def holds(self, kind: str) -> bool:
         return self._source.holds(kind)

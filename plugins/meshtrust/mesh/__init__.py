@@ -16,6 +16,7 @@ from meshtrust.mesh.model import (
     Instance,
     Kind,
     Mesh,
+    Part,
     Place,
     Proxy,
     ProxyKind,
@@ -23,11 +24,13 @@ from meshtrust.mesh.model import (
     RevisionFrom,
     RevocationList,
     Role,
+    Rollout,
     Sight,
     VersionFrom,
     WorkloadCertificate,
 )
 from meshtrust.mesh.proxies import control_planes_of, read_proxies
+from meshtrust.mesh.rollouts import read_parts, read_rollouts
 
 if TYPE_CHECKING:
     from meshtrust.mesh.memory import Memory, Shown, read_memory
@@ -55,6 +58,7 @@ __all__ = [
     "Look",
     "Memory",
     "Mesh",
+    "Part",
     "Place",
     "Proxy",
     "ProxyKind",
@@ -62,6 +66,7 @@ __all__ = [
     "RevisionFrom",
     "RevocationList",
     "Role",
+    "Rollout",
     "Shown",
     "Sight",
     "VersionFrom",
@@ -72,8 +77,10 @@ __all__ = [
     "read_hooks",
     "read_memory",
     "read_meshes",
+    "read_parts",
     "read_places",
     "read_proxies",
+    "read_rollouts",
     "read_workloads",
     "renewal",
     "unpublished",

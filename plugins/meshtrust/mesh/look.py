@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from binascii import Error as NotBase64
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from meshtrust.mesh.model import Gap
 from meshtrust.objects import KubeObject, Ref, Unread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from meshtrust.certificates import Certificate
     from meshtrust.mesh.model import Sight
@@ -29,10 +28,18 @@ class Look:
         self.exposed: list[Ref] = []
         self.remarks: list[str] = []
 
-    def objects(self, sight: Sight, kind: str, *, namespace: str = "", name: str = "") -> Iterator[KubeObject]:
+    def objects(
+        self,
+        sight: Sight,
+        kind: str,
+        *,
+        namespace: str = "",
+        name: str = "",
+        labels: Mapping[str, str] | None = None,
+    ) -> Iterator[KubeObject]:
         """Give what can be read; what cannot becomes a gap of this sight."""
         try:
-            for found in self.source.objects(kind, namespace=namespace, name=name):
+            for found in self.source.objects(kind, namespace=namespace, name=name, labels=labels):
                 if isinstance(found, Unread):
                     self.gaps.append(Gap(found.ref, sight, found.why))
                 else:
@@ -51,7 +58,7 @@ class Look:
     def decoded(self, ref: Ref, value: str) -> str:
         try:
             return b64decode("".join(value.split()), validate=True).decode(errors="replace")
-        except NotBase64:
+        except ValueError:  # binascii.Error is one, and so is what is not ASCII
             self.broken.append(Unread(ref, "not base64"))
             return ""
 

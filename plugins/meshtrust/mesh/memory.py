@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from binascii import Error as NotBase64
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -175,7 +174,7 @@ def _text(part: _Inline) -> str:
 def _plain(encoded: str) -> str:
     try:
         return b64decode(encoded, validate=True).decode(errors="replace")
-    except NotBase64:
+    except ValueError:  # binascii.Error is one, and so is what is not ASCII
         return "not base64"
 
 

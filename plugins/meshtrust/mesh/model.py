@@ -57,6 +57,10 @@ class Sight(StrEnum):
     WORKLOADS = "the workloads' Secrets"
     ACCOUNTS = "the ServiceAccounts"
     MEMORY = "what the proxies hold"
+    ROLLOUTS = "the control plane's Deployments"
+    RIGHTS = "the rights of this user"
+    CLUSTERS = "the Secrets of other clusters"
+    KEY = "the private key of the CA"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +172,46 @@ class WorkloadCertificate:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollout:
+    """A Deployment of the control plane, and how far its last change has come.
+
+    part: what runs in it, by its container (`discovery`, `citadel`, `galley`, ...)
+    wanted, updated, ready, available: counts of pods; total: those of before included
+    observed: whether these counts know of the last change of the template
+    """
+
+    ref: Ref
+    part: str
+    revision: str
+    wanted: int
+    total: int
+    updated: int
+    ready: int
+    available: int
+    observed: bool
+    paused: bool
+    resource_version: str
+
+    @property
+    def done(self) -> bool:
+        """As `kubectl rollout status` has it."""
+        there = self.observed and self.updated >= self.wanted and self.total <= self.updated
+        return there and self.available >= self.updated
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One pod of the control plane. `ending` is one that works on through its grace period."""
+
+    ref: Ref
+    part: str
+    revision: str
+    ready: bool
+    ending: bool
+    started: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Renewal:
     """How a self-signed CA renews its own root; None stands for a setting that could not be seen.
 
@@ -252,6 +296,7 @@ class Proxy:
     mounted: the Secret whose certificates are mounted as files (Citadel's `istio.<account>`); empty where none is
     arguments: of the control plane alone, its command included
     secures_control_plane: whether it was told to speak mutual TLS with the control plane (Citadel era)
+    grace: which share of its leaf's life is left when it asks for the next one
     """
 
     ref: Ref
@@ -276,6 +321,7 @@ class Proxy:
     secures_control_plane: bool
     labels: Mapping[str, str] = field(repr=False, hash=False)
     arguments: tuple[str, ...] = field(default=(), repr=False)
+    grace: float = 0.5
 
     @property
     def running(self) -> bool:

@@ -22,6 +22,8 @@ GENERATED = "istio-generated"  # the empty data key of a self-signed `cacerts` (
 SERVING_SECRET = "istiod-tls"
 SIGNING, SIGNING_KEY, CHAIN, ROOTS, CRL = "ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem", "ca-crl.pem"
 TLS_SIGNING, TLS_KEY, TLS_ROOTS = "tls.crt", "tls.key", "ca.crt"
+PREVIOUS = "previous-ca-cert.pem"  # ours: what stood there before; istiod's renewals leave it alone
+REMOTE_SECRETS, REMOTE_CLUSTER = {"istio/multiCluster": "true"}, "networking.istio.io/cluster"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 ROOT_CONFIGMAP = "istio-ca-root-cert"  # in every namespace, since 1.5
@@ -69,6 +71,9 @@ ADMIN_PORT, ADMIN_PORT_ARGUMENT, ZTUNNEL_ADMIN = 15000, "--proxyAdminPort", "ADM
 CONTROL_PLANE_AUTH_ARGUMENT, DISCOVERY_ARGUMENT = "--controlPlaneAuthPolicy", "--discoveryAddress"
 CA_ADDRESSES = ("CA_ADDR", "CA_ADDRESS")  # of pilot-agent, of ztunnel
 FILE_MOUNTED = "FILE_MOUNTED_CERTS"
+# Of an agent: which share of a leaf's life is left when it asks for the next one.
+GRACE_RATIO, DEFAULT_GRACE_RATIO = "SECRET_GRACE_PERIOD_RATIO", 0.5
+WATCHED_NAMESPACE = "ISTIO_WATCH_NAMESPACE"  # of istiod: the only one that it looks into
 SPIRE_DRIVER, WORKLOAD_SOCKET = "csi.spiffe.io", "workload-socket"  # a socket of SPIRE's is no emptyDir
 GOOGLE_DRIVER = "workloadcertificates.security.cloud.google.com"
 WORKLOAD_SECRET = "istio."  # and the ServiceAccount: Citadel's, mounted as files

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from functools import lru_cache
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from meshtrust.errors import NotAllowed, Unseen
@@ -25,10 +28,11 @@ _HOST = re.compile(
 )
 _DISCOVERY = re.compile(r"""discoveryAddress["']?\s*:\s*["']?([^"'\s,}]+)""")
 _ADMIN_PORT = re.compile(r"""proxyAdminPort["']?\s*:\s*["']?(\d{1,5})\b""")
+_GRACE = re.compile(names.GRACE_RATIO + r"""["']?\s*:\s*["']?([0-9.]+)""")
 _REVISION = re.compile(r'"revision"\s*:\s*"([^"]*)"')
 _OPTIONS = frozenset({names.CONTROL_PLANE_AUTH_ARGUMENT, names.DISCOVERY_ARGUMENT, names.ADMIN_PORT_ARGUMENT})
 _READ = frozenset(
-    {*names.CA_ADDRESSES, names.FILE_MOUNTED, names.PROXY_CONFIG, names.ZTUNNEL_ADMIN},
+    {*names.CA_ADDRESSES, names.FILE_MOUNTED, names.GRACE_RATIO, names.PROXY_CONFIG, names.ZTUNNEL_ADMIN},
 )
 
 
@@ -154,27 +158,41 @@ def _proxy(pod: KubeObject, container: Container, kind: ProxyKind, *, native: bo
     return Proxy(
         ref=pod.ref,
         kind=kind,
-        container=container.get("name", ""),
+        container=intern(container.get("name", "")),
         native=native,
-        image=image,
+        image=intern(image),
         version=version,
         version_from=version_from,
-        revision=revision,
+        revision=intern(revision),
         revision_from=revision_from,
-        owner=_owner(pod),
+        owner=_shared(_owner(pod)),
         idle=_idle(status, running),
         ending=bool(pod.body["metadata"].get("deletionTimestamp")),
         has_ip=bool(status.get("podIP")),
-        account=spec.get("serviceAccountName", ""),
+        account=intern(spec.get("serviceAccountName", "")),
         admin_port=_admin_port(pod, env, options),
-        node=spec.get("nodeName", ""),
+        node=intern(spec.get("nodeName", "")),
         home=pod.ref.namespace if core else home,
         signer=signer or _other_signer(env, address),
         mounted=mounted,
         secures_control_plane=options.get(names.CONTROL_PLANE_AUTH_ARGUMENT) == "MUTUAL_TLS",
-        labels=pod.labels,
+        labels=_labels(tuple(pod.labels.items())),
         arguments=(*(container.get("command") or ()), *arguments) if kind is ProxyKind.CONTROL_PLANE else (),
+        grace=_grace(pod, env),
     )
+
+
+# Thousands of pods say the same: one object for all that are equal.
+
+
+@lru_cache(maxsize=4096)
+def _shared(owner: Ref) -> Ref:
+    return owner
+
+
+@lru_cache(maxsize=4096)
+def _labels(pairs: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    return dict(pairs)
 
 
 def _container_status(status: Mapping[str, Any], name: str, *, native: bool) -> Mapping[str, Any]:
@@ -251,6 +269,17 @@ def _admin_port(pod: KubeObject, env: Mapping[str, str], options: Mapping[str, s
             return int(told[1])
     port = env.get(names.ZTUNNEL_ADMIN, "").rpartition(":")[2]
     return int(port) if port.isdecimal() else names.ADMIN_PORT
+
+
+def _grace(pod: KubeObject, env: Mapping[str, str]) -> float:
+    """As the agent takes it: from its environment, where the injector also puts what `proxyMetadata` says."""
+    config = env.get(names.PROXY_CONFIG, ""), pod.annotations.get(names.PROXY_CONFIG_ANNOTATION, "")
+    told = (env.get(names.GRACE_RATIO, ""), *(found[1] for text in config if (found := _GRACE.search(text))))
+    for text in told:
+        with suppress(ValueError):
+            if 0 <= (share := float(text)) <= 1:
+                return share
+    return names.DEFAULT_GRACE_RATIO
 
 
 def _outside(spec: Mapping[str, Any]) -> tuple[str, str]:

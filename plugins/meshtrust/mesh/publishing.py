@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from binascii import Error as NotBase64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +43,9 @@ def unpublished(place: Place, istiods: Iterable[Instance], selectors: tuple[Sele
         v is not None and v.has(SKIPS_NAMESPACES) and not v.has(KEEPS_KUBE_SYSTEM) for v in versions
     ):
         return "istiod before 1.21 leaves this namespace alone"
+    watched = {instance.env.get(names.WATCHED_NAMESPACE) or "" for instance in istiods} - {""}
+    if watched and place.name not in watched:
+        return f"istiod looks into namespace {', '.join(sorted(watched))} alone ({names.WATCHED_NAMESPACE})"
     if selectors and not any(selector.takes(place.labels) for selector in selectors):
         return "the discoverySelectors leave this namespace out: nobody writes it any more"
     return ""
@@ -111,7 +113,7 @@ def _is_istios(found: KubeObject, entry: Mapping[str, Any]) -> bool:
 def _bundle(look: Look, place: Ref, encoded: str) -> tuple[Certificate, ...]:
     try:
         text = b64decode(encoded, validate=True).decode(errors="replace")
-    except NotBase64:
+    except ValueError:  # binascii.Error is one, and so is what is not ASCII
         return ()
     return look.certificates(place, text) if text.strip() else parse_pem("").certificates
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
-from binascii import Error as NotBase64
+from binascii import a2b_base64
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +36,8 @@ def _bundle(encoded: str) -> Bundle:
 
 def _chain(encoded: str) -> Bundle:
     try:
-        return parse_leaf(b64decode(encoded, validate=True).decode(errors="replace"))
-    except NotBase64:
+        return parse_leaf(a2b_base64(encoded, strict_mode=True).decode(errors="replace"))
+    except ValueError:  # binascii.Error is one, and so is what is not ASCII
         return Bundle(broken=("not base64",))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from meshtrust.certificates import Certificate, Peer, chain, refusal
 from meshtrust.checks import home_copies, roots_now, signing_root
+from meshtrust.mesh.names import DEFAULT_GRACE_RATIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,16 +29,20 @@ class Half(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The dates of a leaf: all that is known of one that is a file of its proxy."""
+    """The dates of a leaf: all that is known of one that is a file of its proxy.
+
+    `grace` is the share of its life that is left when its holder asks for the next one.
+    """
 
     not_before: datetime
     not_after: datetime
+    grace: float = DEFAULT_GRACE_RATIO
 
     @property
     def renewed_by(self) -> datetime:
-        """When its holder has asked for the next one, at the latest: half of its life, some jitter, back-dating."""
+        """When its holder has asked for the next one, at the latest: that share of its life, jitter, back-dating."""
         life = self.not_after - self.not_before
-        return self.not_before + life / 2 + life * _JITTER + _BACK_DATED
+        return self.not_after - life * (self.grace - _JITTER) + _BACK_DATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,5 +152,5 @@ def _self_signed(certificate: Certificate) -> bool:
     return not refusal(certificate, certificate)
 
 
-def span_of(certificates: tuple[Certificate, ...]) -> Span | None:
-    return Span(certificates[0].not_before, certificates[0].not_after) if certificates else None
+def span_of(certificates: tuple[Certificate, ...], grace: float = DEFAULT_GRACE_RATIO) -> Span | None:
+    return Span(certificates[0].not_before, certificates[0].not_after, grace) if certificates else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -62,17 +63,16 @@ class Looking:
 
     def look(self, proxies: Iterable[Proxy], now: datetime, deadline: float | None) -> tuple[Proxy, ...]:
         """Ask each proxy that can be asked and judge it; gives back those that stayed unseen."""
-        asked: dict[Ref, Proxy] = {}
+        left: dict[Ref, Proxy] = {}
         for proxy in proxies:
             if why := _unaskable(proxy):
                 self.forget(proxy.ref)
                 self._miss(proxy, why)
             else:
-                asked[proxy.place] = proxy
-        done, failed, begin = 0, 0, monotonic()
+                left[proxy.place] = proxy
+        total, done, failed, begin = len(left), 0, 0, monotonic()
         unseen: list[Proxy] = []
-        left = dict(asked)
-        asking = Asking(self.source, asked.values(), self.concurrency)
+        asking = Asking(self.source, left.values(), self.concurrency)
         try:
             for proxy, answer in asking.answers(deadline):
                 del left[proxy.place]
@@ -80,7 +80,7 @@ class Looking:
                 if not self._judge(proxy, answer, now):
                     unseen.append(proxy)
                     failed += 1
-                self.progress(_progress(done, failed, len(asked), monotonic() - begin))
+                self.progress(_progress(done, failed, total, monotonic() - begin))
         finally:
             self.progress("")
             for proxy in left.values():
@@ -162,11 +162,11 @@ class Looking:
         return next(shared, everyone[0])
 
     def _holding(self, proxy: Proxy, memory: Memory) -> Holding:
-        roots, span, vouched, shows = memory.roots, span_of(memory.chain), None, ""
+        roots, span, vouched, shows = memory.roots, span_of(memory.chain, proxy.grace), None, ""
         if memory.shown:
             root, leaf = memory.shown
             roots, shows = self._recognised(root)
-            span = Span(leaf.not_before, leaf.not_after) if leaf else None
+            span = Span(leaf.not_before, leaf.not_after, proxy.grace) if leaf else None
             vouched = self.register.leaves.get(leaf.serial) if leaf else None
         ztunnel = proxy.kind is ProxyKind.ZTUNNEL
         return Holding(
@@ -183,7 +183,7 @@ class Looking:
             absent=memory.absent,
             signer=proxy.signer,
             owner=proxy.owner,
-            mends=mends(proxy),
+            mends=mends(proxy.owner),
             vouched=vouched,
         )
 
@@ -209,12 +209,13 @@ def _unaskable(proxy: Proxy) -> str:
     return _UNASKABLE.get(proxy.kind, "" if proxy.has_ip else "its pod has no IP yet")
 
 
-def mends(proxy: Proxy) -> str:
+@lru_cache(maxsize=4096)  # one text for all proxies of one owner
+def mends(owner: Ref) -> str:
     """The command that gives a proxy a new leaf and the root; of ztunnel's workloads it is ztunnel's, never theirs."""
-    kind = _RESTARTED.get(proxy.owner.kind)
+    kind = _RESTARTED.get(owner.kind)
     if kind:
-        return f"kubectl rollout restart {kind}/{proxy.owner.name} -n {proxy.owner.namespace}"
-    return f"make {proxy.owner} anew: nothing restarts it by itself"
+        return f"kubectl rollout restart {kind}/{owner.name} -n {owner.namespace}"
+    return f"make {owner} anew: nothing restarts it by itself"
 
 
 def _progress(done: int, failed: int, total: int, seconds: float) -> str:

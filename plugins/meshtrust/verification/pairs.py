@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _Links = tuple[Certificate, ...]
 _Kind = tuple[str, bytes, bytes | None, bool | None, frozenset[str]]
 _Held = tuple[str, Peer, frozenset[Certificate]]
+_Pair = tuple[_Kind | None, _Held | None]
 
 
 class Pairs:
@@ -27,8 +28,8 @@ class Pairs:
 
     def __init__(self) -> None:
         self._kinds: dict[_Kind, _Links] = {}
-        self._bundles: dict[_Held, _Held] = {}  # one object for all that are equal
-        self._seen: dict[Ref, tuple[_Kind | None, _Held | None]] = {}
+        self._seen: dict[Ref, _Pair] = {}
+        self._alike: dict[_Pair, _Pair] = {}  # one object for all that are equal
 
     def see(self, case: Case, home: str, *, trusted: bool) -> None:
         """Remember a proxy; one that holds a wrong root (`trusted` is false) refuses others, and that is said of it."""
@@ -43,8 +44,8 @@ class Pairs:
         held: _Held | None = None
         if holding.roots and trusted:
             held = (home, holding.peer, frozenset(holding.roots))
-            held = self._bundles.setdefault(held, held)
-        self._seen[holding.place] = (kind, held)
+        pair = (kind, held)
+        self._seen[holding.place] = self._alike.setdefault(pair, pair)
 
     def forget(self, place: Ref) -> None:
         self._seen.pop(place, None)

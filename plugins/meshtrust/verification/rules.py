@@ -186,4 +186,3 @@ def leaf_accepted(_case: Case, _now: datetime) -> Iterator[Problem]:
 
 SECRET_CHECKS = (bundles_read, root_held, leaf_verifies, leaf_valid, leaf_renewed, leaf_named)
 LIVE_CHECKS = (delivered, bundles_read, root_held, leaf_verifies, leaf_valid, leaf_renewed, leaf_accepted)
-HOLDING_CHECKS = tuple(dict.fromkeys((*LIVE_CHECKS, *SECRET_CHECKS)))

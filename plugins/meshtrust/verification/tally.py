@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from meshtrust.findings import Check, Finding, Level, Problem
 from meshtrust.verification.holding import Half
-from meshtrust.verification.rules import HOLDING_CHECKS, leaf_accepted
+from meshtrust.verification.rules import LIVE_CHECKS, SECRET_CHECKS, leaf_accepted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from meshtrust.objects import Ref
     from meshtrust.verification.holding import Case
     from meshtrust.verification.pairs import Pairs
+
+
+_ASKED = {Half.STORED: SECRET_CHECKS, Half.LIVE: LIVE_CHECKS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,11 @@ class Tally:
         self.roots: set[Certificate] = set()  # all that Secrets hold
         self.leaves: dict[int, bool | None] = {}  # of Secrets, by serial: whether each verifies
         self._gaps: dict[Ref, Gap] = {}
-        self._problems: dict[str, dict[Ref, Problem]] = {one.id: {} for one in HOLDING_CHECKS}
-        self._places: dict[Ref, list[Ref]] = {}  # by pod: a ztunnel's identities
+        self._problems: dict[str, dict[Ref, Problem]] = {one.id: {} for checks in _ASKED.values() for one in checks}
+        self._parts: dict[Ref, list[Ref]] = {}  # by pod: a ztunnel's identities
 
     def take(self, case: Case, now: datetime) -> Row:
-        found = [(one, problem) for one in HOLDING_CHECKS for problem in one.rule(case, now)]
+        found = [(one, problem) for one in _ASKED[case.holding.half] for problem in one.rule(case, now)]
         row = _row(case, found)
         self.add(row)
         if row.half is Half.STORED and case.holding.chain:
@@ -74,14 +77,15 @@ class Tally:
 
     def add(self, row: Row) -> None:
         self.rows[row.place] = row
-        self._places.setdefault(row.place.at(""), []).append(row.place)
+        if row.place.part:
+            self._parts.setdefault(row.place.at(""), []).append(row.place)
 
     def knows(self, pod: Ref) -> bool:
-        return pod in self._places
+        return pod in self.rows or pod in self._parts
 
     def forget(self, pod: Ref) -> tuple[Ref, ...]:
         """Take back all that was said of a pod: it is asked again, or gone."""
-        places = tuple(self._places.pop(pod, ()))
+        places = (*((pod,) if pod in self.rows else ()), *self._parts.pop(pod, ()))
         for place in places:
             self.rows.pop(place, None)
             self._gaps.pop(place, None)

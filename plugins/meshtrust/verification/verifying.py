@@ -21,7 +21,7 @@ from meshtrust.verification.rules import LIVE_CHECKS, SECRET_CHECKS
 from meshtrust.verification.settling import Published
 from meshtrust.verification.stored import citadels_of, judge_workloads
 from meshtrust.verification.tally import Row, Tally
-from meshtrust.verification.waiting import wait
+from meshtrust.verification.waiting import wait, wait_for_workloads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,12 +83,14 @@ class _Verifying:
             if self._wish.stored:
                 self._published.read_beside()
             self._settle()
-            self._judge_workloads()
+            began = monotonic()
+            self._judge_workloads(self._deadline)
+            self._await_workloads(monotonic() - began)
             number = self._published.number
             if self._wish.live:
                 self._judge_live()
             if number != self._published.number and self._seconds_left() and self._citadels():
-                self._judge_workloads()
+                self._judge_workloads(self._deadline)
         except KeyboardInterrupt:
             interrupted = True
             self._cut_short("interrupted")
@@ -99,22 +101,41 @@ class _Verifying:
         return inf if self._deadline is None else max(self._deadline - monotonic(), 0.0)
 
     def _settle(self) -> None:
-        """With half of the time at most, where proxies are to be asked in the other half."""
         if self._wish.wait:
-            left = self._seconds_left()
-            self._published.settle(self._reading.progress, monotonic() + (left / 2 if self._wish.live else left))
+            self._published.settle(self._reading.progress, self._end_of_stored())
+
+    def _end_of_stored(self) -> float:
+        """Half of the time at most, where proxies are to be asked in the other half."""
+        left = self._seconds_left()
+        return monotonic() + (left / 2 if self._wish.live else left)
+
+    def _await_workloads(self, took: float) -> None:
+        """Look again at Citadel's Secrets until it has worked through all of them, or should have.
+
+        A look has taken so many seconds: the last one begins early enough to see all of them.
+        """
+        if not self._wish.wait:
+            return
+
+        def look_again() -> None:
+            self._published.read_again()
+            self._judge_workloads(None)  # half of a look would say less than the whole one before it
+
+        rows = self._tally.rows
+        ends = self._end_of_stored() - 2 * took
+        wait_for_workloads(rows, self._published.now, look_again, self._reading.progress, ends)
 
     def _citadels(self) -> bool:
         return self._wish.stored and any(citadels_of(mesh) for mesh in self._published.meshes)
 
-    def _judge_workloads(self) -> None:
+    def _judge_workloads(self, deadline: float | None) -> None:
         if not self._wish.stored or self._scope.public:
             return
         self._tally.forget_half(Half.STORED)
         self._workloads = Look(self._source)
         published = self._published
         self._missing = judge_workloads(
-            self._workloads, published.meshes, self._scope, self._tally, published.now, self._deadline
+            self._workloads, published.meshes, self._scope, self._tally, published.now, deadline
         )
 
     def _judge_live(self) -> None:

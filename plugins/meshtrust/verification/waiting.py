@@ -1,4 +1,4 @@
-"""Looking again until every proxy has moved."""
+"""Looking again until every proxy has moved, and every Secret of Citadel's."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from datetime import timedelta
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
+from meshtrust.verification.holding import Half
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from meshtrust.mesh import Proxy
+    from meshtrust.objects import Ref
     from meshtrust.verification.live import Looking
+    from meshtrust.verification.tally import Row
 
 _FIRST, _LONGEST, _GROWTH = 1.0, 30.0, 1.5  # seconds between two looks
 
@@ -32,7 +36,7 @@ def wait(
     begin, pause = monotonic(), _FIRST
     while left := looking.left(proxies):
         elapsed = monotonic() - begin
-        ends = deadline if deadline is not None else begin + _patience(looking, now)
+        ends = deadline if deadline is not None else begin + _seconds_until_moved(looking.tally.rows.values(), now)
         if monotonic() >= ends:
             return True
         looking.progress(f"{len(left)} of {len(proxies)} proxies have not moved yet, {elapsed:.0f}s")
@@ -45,7 +49,28 @@ def wait(
     return True
 
 
-def _patience(looking: Looking, now: datetime) -> float:
-    """How long until the last one moves by itself, in seconds; nothing where nobody will."""
-    latest = max((row.moves_by for row in looking.tally.rows.values() if row.moves_by and not row.moved), default=now)
+def wait_for_workloads(
+    rows: Mapping[Ref, Row], now: datetime, look_again: Callable[[], None], progress: Callable[[str], None], ends: float
+) -> None:
+    """Let `look_again` fill the rows anew until no Secret is left that moves by itself, or the last should have moved.
+
+    `ends` is a moment of `monotonic`. Whoever never moves is not waited for.
+    """
+    begin, pause = monotonic(), _FIRST
+    ends = min(ends, begin + _seconds_until_moved(_late_secrets(rows), now))
+    while (left := _late_secrets(rows)) and (rest := ends - monotonic()) > 0:
+        progress(f"stored: {len(left)} Secrets have not moved yet, {monotonic() - begin:.0f}s")
+        sleep(min(pause, rest))
+        pause = min(pause * _GROWTH, _LONGEST)
+        look_again()
+    progress("")
+
+
+def _late_secrets(rows: Mapping[Ref, Row]) -> tuple[Row, ...]:
+    return tuple(row for row in rows.values() if row.half is Half.STORED and row.moves_by and not row.moved)
+
+
+def _seconds_until_moved(rows: Iterable[Row], now: datetime) -> float:
+    """How long until the last one moves by itself; nothing where nobody will."""
+    latest = max((row.moves_by for row in rows if row.moves_by and not row.moved), default=now)
     return max((latest - now).total_seconds(), 0.0)

@@ -1,0 +1,1 @@
+"""Another edition of the root in the place of the one that stands there: read, proven, planned, written, followed."""

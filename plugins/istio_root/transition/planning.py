@@ -1,0 +1,225 @@
+"""From a source to a plan: everything that a change of the root depends on is read once, before any judgement."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from istio_root.transition.impact import Impact, read_impact
+from istio_root.transition.plan import Plan, Stage
+from istio_root.transition.rights import answered, wanted
+from istio_root.transition.secret import read_key, read_secret, replacing
+from istio_root.transition.wish import Verb, Wish
+from meshtrust.certificates import Unsigned, parse_pem, rehearse, reissue
+from meshtrust.checks import home_copies
+from meshtrust.errors import ToolError, UsageError
+from meshtrust.findings import Level
+from meshtrust.mesh import Era, Kind, Look, Mesh, Rollout, Sight, names, read_parts, read_rollouts
+from meshtrust.verification.rules import root_held
+from meshtrust.verification.settling import Published
+from meshtrust.verification.stored import judge_workloads
+from meshtrust.verification.tally import Tally
+from meshtrust.versions import RELOADS_ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from istio_root.transition.secret import CaSecret
+    from meshtrust.certificates import Certificate
+    from meshtrust.mesh import Proxy
+    from meshtrust.objects import Ref
+    from meshtrust.reading import Reading
+    from meshtrust.source import Source
+
+BACK_DATED = timedelta(hours=1)  # whose clock is behind the API server's must not see a root of the future
+_AS_LONG = timedelta(days=1)  # an end that is no further away than that is no reason to write
+_AFTER_CITADEL = ("galley", "validator", names.ISTIOD_CONTAINER, "sidecar-injector-webhook")  # in this order
+
+
+def read_plan(reading: Reading, wish: Wish) -> Plan:
+    """Raises ToolError where there is no mesh, UsageError where it is not said which of several is meant."""
+    deadline = None if wish.timeout is None else monotonic() + wish.timeout
+    published = Published(reading.source, reading.scope, reading.now)
+    published.read_beside()
+    mesh = _the_one(published.meshes)
+    now = reading.now + (mesh.clock_skew or timedelta(0))
+    begins = now - BACK_DATED
+    plan = Plan(wish, mesh, published, now, begins, now + wish.lifetime)
+    look = Look(reading.source)
+    plan = replace(plan, rollouts=read_rollouts(look, mesh.namespace), parts=read_parts(look, mesh.namespace))
+    plan = _with_secret(plan, look)
+    plan = _with_stage(plan, look, reading)
+    plan = _with_target(plan, reading.source)
+    plan = _with_restarts(plan)
+    impact = _impact(reading, plan, deadline)
+    plan = replace(plan, impact=impact, restarted_after=tuple(_restarted_after(plan, impact.proxies)))
+    rights = answered(reading.source, wanted(plan))
+    return replace(
+        plan,
+        rights=rights,
+        clusters=tuple(_clusters(look, mesh.namespace)),
+        gaps=(*mesh.gaps, *published.gaps, *look.gaps, *impact.gaps, *rights.gaps),
+        not_asked=frozenset({*mesh.not_asked, *_not_asked(reading.source, plan)}),
+    )
+
+
+def _the_one(meshes: tuple[Mesh, ...]) -> Mesh:
+    if len(meshes) > 1:
+        homes = ", ".join(mesh.namespace for mesh in meshes)
+        raise UsageError(f"{len(meshes)} control planes are here: {homes}", "-i NAMESPACE says whose root is meant")
+    return meshes[0]
+
+
+def _with_secret(plan: Plan, look: Look) -> Plan:
+    """What is managed here: a self-signed CA of istiod or Citadel. Of every other one nothing is touched."""
+    own = [ca for ca in plan.mesh.authorities if ca.kind is Kind.SELF_SIGNED]
+    authority = own[0] if own else plan.mesh.authorities[0]
+    if authority.kind is not Kind.SELF_SIGNED or authority.signer is None:
+        return replace(plan, authority=authority)
+    secret = read_secret(look, authority.ref)
+    root = secret.held[0] if secret and secret.held else None
+    if root and authority.signer.certificate != root:
+        raise ToolError(f"{authority.ref} changed while it was read", "somebody writes it: look again in a moment")
+    return replace(plan, authority=authority, secret=secret, root=root, target=root)
+
+
+def _with_stage(plan: Plan, look: Look, reading: Reading) -> Plan:
+    if plan.root is None:
+        return plan
+    if plan.mesh.era is Era.CITADEL:
+        return _with_workloads(plan, look, reading)
+    home = [held for copy in home_copies(plan.mesh) for held in copy.certificates]
+    if plan.root not in home:
+        waits = any(_is_edition(plan.root, held) for held in home)
+        return replace(plan, stage=Stage.WRITTEN if waits else Stage.FRESH)
+    kept = (copy for copy in (*plan.mesh.copies, *plan.mesh.webhooks) if not copy.left_behind)
+    late = any(
+        plan.root not in copy.certificates and any(_is_edition(plan.root, held) for held in copy.certificates)
+        for copy in kept
+    )
+    return replace(plan, stage=Stage.LOADED if late else Stage.FRESH)
+
+
+def _with_workloads(plan: Plan, look: Look, reading: Reading) -> Plan:
+    """What Citadel has loaded shows in the Secrets that it keeps for the workloads."""
+    tally = Tally()
+    missing = judge_workloads(look, (plan.mesh,), reading.scope, tally, plan.now, None)
+    behind = sum(1 for row in tally.rows.values() if not row.moved and row.level is Level.WARNING)
+    moved = sum(1 for row in tally.rows.values() if row.moved and root_held.id not in row.checks)
+    stage = Stage.FRESH if not behind else Stage.LOADED if moved else Stage.WRITTEN
+    mesh = replace(plan.mesh, missing=(*plan.mesh.missing, *missing))
+    return replace(plan, mesh=mesh, stage=stage, behind=behind)
+
+
+def _is_edition(root: Certificate, held: Certificate) -> bool:
+    return root != held and held.stands_in_for(root)
+
+
+def _with_target(plan: Plan, source: Source) -> Plan:
+    """Make the change, in memory: the key is read for this moment alone."""
+    secret, root, wish = plan.secret, plan.root, plan.wish
+    if secret is None or root is None:
+        return plan
+    plan = replace(plan, lasts=_lasts(plan, secret, root))
+    if not plan.writes:
+        return plan
+    if wish.verb is Verb.RESTORE and secret.previous:
+        return replace(plan, change=replacing(secret, root, secret.previous, plan.now), target=secret.previous)
+    key = _key_in(wish.key_file) if wish.key_file else read_key(source, secret.ref)
+    if not key or "PUBLIC KEY-----" in key:
+        return replace(plan, target=None)  # a recording holds no private key: what it would be is told, not made
+    try:
+        made = reissue(root, key, not_before=plan.begins, not_after=plan.ends, drop_identifier=wish.drop)
+        (new,) = parse_pem(made).certificates
+        refusals = rehearse(root, new, key, plan.now)
+    except Unsigned as error:
+        return replace(plan, target=None, unsigned=error.message)
+    finally:
+        del key
+    return replace(plan, change=replacing(secret, root, new, plan.now), target=new, refusals=refusals)
+
+
+def _key_in(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not PEM"
+        raise ToolError(f"{path}: cannot be read as a key: {why}", "--key-file names a PEM file") from None
+
+
+def _lasts(plan: Plan, secret: CaSecret, root: Certificate) -> bool:
+    wish, previous = plan.wish, secret.previous
+    if wish.verb is Verb.RESTORE:
+        # An older root that is not loaded yet is a restore that was cut short: it goes on.
+        restoring = previous is not None and plan.stage is not Stage.FRESH and root.not_before < previous.not_before
+        return previous is None or restoring
+    sheds = wish.drop and root.subject_key_identifier is not None
+    return not plan.expired and root.not_after >= plan.ends - _AS_LONG and not sheds
+
+
+def _with_restarts(plan: Plan) -> Plan:
+    """Every Deployment of the CA, of every revision; only what has not loaded the root where a change is under way."""
+    changing = plan.writes or plan.stage is not Stage.FRESH
+    if not changing or not plan.signing:
+        return plan
+    running = tuple(one for one in plan.signing if one.wanted)
+    healing = tuple(one for one in running if _heals(plan, one)) if plan.expired else ()
+    due = tuple(one for one in running if one not in healing and (plan.writes or _is_older(plan, one)))
+    return replace(plan, healed=healing, restarted=due if plan.wish.restart else ())
+
+
+def _heals(plan: Plan, rollout: Rollout) -> bool:
+    """An istiod that is not ready for want of a valid root takes one within seconds; Citadel exits, and must start."""
+    return plan.mesh.era is Era.ISTIOD and rollout.ready == 0
+
+
+def _is_older(plan: Plan, rollout: Rollout) -> bool:
+    """Whether a pod of it started before the root was written, so that it may hold the one before."""
+    written = plan.secret.written if plan.secret else None
+    started = [one.started for one in plan.parts if (one.part, one.revision) == (rollout.part, rollout.revision)]
+    return written is None or any(at is None or at < written for at in started)
+
+
+def _impact(reading: Reading, plan: Plan, deadline: float | None) -> Impact:
+    target = plan.target or plan.root
+    if plan.root is None or target is None:
+        return Impact()
+    return read_impact(reading, plan.mesh, plan.now, present=plan.root, target=target, deadline=deadline)
+
+
+def _restarted_after(plan: Plan, proxies: tuple[Proxy, ...]) -> Iterator[Rollout]:
+    """Citadel era, in the order of Istio's manual: Galley, Pilot without a sidecar, the injector where it is old."""
+    if plan.mesh.era is not Era.CITADEL or not (plan.restarted or plan.writes):
+        return
+    beside = {one.ref for one in proxies if one.container == names.PROXY_CONTAINER}
+    parts = {one.owner: one for one in proxies if one.home == plan.mesh.namespace and one.container in _AFTER_CITADEL}
+    for part in _AFTER_CITADEL:
+        for rollout in plan.rollouts:
+            if rollout.part == part and (found := parts.get(rollout.ref)) and _reads_once(found, beside):
+                yield rollout
+
+
+def _reads_once(part: Proxy, beside: set[Ref]) -> bool:
+    if part.container == names.ISTIOD_CONTAINER:
+        return part.ref not in beside  # with a sidecar it is the Envoy that speaks TLS
+    if part.container == "sidecar-injector-webhook":
+        return part.version is None or not part.version.has(RELOADS_ROOT)
+    return True
+
+
+def _clusters(look: Look, home: str) -> Iterator[str]:
+    """Other clusters that this control plane reads: they may live by the same root."""
+    for found in look.objects(Sight.CLUSTERS, "RemoteSecret", namespace=home, labels=names.REMOTE_SECRETS):
+        yield found.ref.name
+
+
+def _not_asked(source: Source, plan: Plan) -> Iterator[Sight]:
+    if source.recorded:
+        yield Sight.RIGHTS
+        if not source.holds("Deployment"):
+            yield Sight.ROLLOUTS
+    if plan.writes and plan.change is None and not plan.unsigned:
+        yield Sight.KEY

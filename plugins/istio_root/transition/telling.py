@@ -1,0 +1,261 @@
+"""From a plan to a report: old and new side by side, the steps, what it means, what the checks say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from istio_root import checks
+from istio_root.expiry import who_signs
+from istio_root.renewal import forecast_of, remark
+from istio_root.transition.loading import loads_by
+from istio_root.transition.plan import Plan, Stage, Step
+from istio_root.transition.preflight import PREFLIGHT, RESTORE_PREFLIGHT
+from istio_root.transition.wish import Verb
+from meshtrust.certificates import KeyIdentifier, extension_names
+from meshtrust.checks import certificates_read, dates
+from meshtrust.durations import short
+from meshtrust.findings import Level, Terms, Threshold, examine, not_asked
+from meshtrust.mesh import Era, Kind
+from meshtrust.report import Report, Table, timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from meshtrust.certificates import Certificate
+    from meshtrust.findings import Check, Finding
+    from meshtrust.mesh import Mesh
+
+ON_MESH = (
+    checks.key_matches,
+    certificates_read,
+    checks.ca_may_sign,
+    checks.instances_agree,
+    checks.clocks_agree,
+)
+_TITLES = ("STEP", "WHERE", "WHAT", "WAITS-FOR", "STATE")
+_NEVER = Threshold(None, 0.0)
+
+
+def judge(plan: Plan) -> tuple[Finding, ...]:
+    terms = Terms(plan.now, _NEVER, _NEVER)
+    return (*examine((_mesh(plan),), terms, ON_MESH), *examine((plan,), terms, _preflight(plan)))
+
+
+def tell(plan: Plan, findings: tuple[Finding, ...], remarks: tuple[str, ...]) -> Report:
+    """The plan alone: nothing is written."""
+    steps = plan.steps
+    return Report(
+        tool="istio-root",
+        command=str(plan.wish.verb),
+        read_at=plan.now,
+        rows=tuple(map(facts, steps)),
+        table=table(steps),
+        wide=table(steps),
+        findings=findings,
+        checked=checked(plan),
+        remarks=(*remarks, *said(plan)),
+        not_asked=(*not_asked((_mesh(plan),), ON_MESH), *not_asked((plan,), _preflight(plan))),
+        summary=_side_by_side(plan),
+        commands=tuple(dict.fromkeys(row.mends for row in plan.impact.ended if row.mends)) if plan.expired else (),
+        verdict=_verdict(plan, findings),
+        details={"plan": details(plan)},
+    )
+
+
+def checked(plan: Plan) -> int:
+    seen = sum(row.level is not Level.UNKNOWN for row in plan.impact.rows)
+    return (plan.root is not None) + len(plan.mesh.copies) + len(plan.mesh.webhooks) + seen
+
+
+def table(steps: Iterable[Step]) -> Table:
+    lines = ((str(n), str(one.place), one.what, one.waits, one.state) for n, one in enumerate(steps, 1))
+    return Table(_TITLES, tuple(lines))
+
+
+def facts(step: Step) -> Mapping[str, Any]:
+    return {
+        "step": str(step.act),
+        "place": str(step.place),
+        "what": step.what,
+        "waits": step.waits,
+        "state": step.state,
+    }
+
+
+def _mesh(plan: Plan) -> Mesh:
+    return replace(plan.mesh, gaps=plan.gaps, not_asked=plan.not_asked)
+
+
+def _preflight(plan: Plan) -> tuple[Check, ...]:
+    return PREFLIGHT if plan.wish.verb is Verb.TRANSITION else RESTORE_PREFLIGHT
+
+
+# Old and new, side by side.
+
+
+def _side_by_side(plan: Plan) -> Table | None:
+    if plan.root is None or not plan.writes:
+        return None
+    lines = tuple(
+        (what, old, new, "same" if old == new else "changes") for what, old, new in _compared(plan, plan.root)
+    )
+    return Table(("ROOT", "NOW", "THEN", ""), lines)
+
+
+def _compared(plan: Plan, old: Certificate) -> Iterator[tuple[str, str, str]]:
+    """What is not made yet (no key in a recording) is told as far as it is known."""
+    new = plan.target if plan.target != old else None
+    known = new or old
+    begins, ends = (new.not_before, new.not_after) if new else (plan.begins, plan.ends)
+    yield "fingerprint", old.short, new.short if new else "<another>"
+    yield "serial", f"{old.serial:x}", f"{new.serial:x}" if new else "<another>"
+    yield "valid from", timestamp(old.not_before), timestamp(begins)
+    yield "valid until", _until(old.not_after, plan.now), _until(ends, plan.now)
+    yield "key", old.key, known.key
+    yield "subject", old.subject, known.subject
+    yield "key identifier", _identifier(old), _identifier(known) if new or not plan.wish.drop else "<none>"
+    yield "extensions", _extensions(old), _extensions(known)
+    yield "signed with", old.signature, known.signature
+
+
+def _until(end: datetime, now: datetime) -> str:
+    return f"{timestamp(end)} ({short(end - now)})"
+
+
+def _identifier(certificate: Certificate) -> str:
+    octets = certificate.subject_key_identifier
+    return f"{octets.hex()} ({certificate.key_identifier})" if octets is not None else "<none>"
+
+
+def _extensions(certificate: Certificate) -> str:
+    return ", ".join(extension_names(certificate)) or "<none>"
+
+
+# What it means, in words.
+
+
+def said(plan: Plan) -> Iterator[str]:
+    home = plan.mesh.namespace
+    if plan.authority:
+        yield f"{home}: {who_signs(plan.authority)}"
+    if plan.stage is not Stage.FRESH:
+        yield f"{home}: {plan.stage}"
+    elif plan.root and plan.lasts:
+        yield f"{home}: {_nothing_gained(plan.wish.verb, plan.root)}"
+    if plan.expired and plan.root:
+        yield f"{home}: the root: {dates(plan.root, plan.now)}; {_healing(plan)}"
+    yield from _own_renewal(plan, home)
+    yield from _loading(plan, home)
+    yield from _moving(plan, home)
+    yield from plan.mesh.remarks
+
+
+def _nothing_gained(verb: Verb, root: Certificate) -> str:
+    if verb is Verb.RESTORE:
+        return "no previous root is kept"
+    return f"the root lasts until {root.not_after:%Y-%m-%d}, as long as was asked for: nothing is to be written"
+
+
+def _healing(plan: Plan) -> str:
+    if plan.healed:
+        return "an istiod that is not ready takes the new one within seconds, without a restart"
+    return "the control plane takes the new one with its restart"
+
+
+def _own_renewal(plan: Plan, home: str) -> Iterator[str]:
+    """What the CA's own renewal would do to the root as it stands, and what it will do to the next one."""
+    if plan.authority is None or plan.authority.kind is not Kind.SELF_SIGNED or plan.secret is None:
+        return
+    for title, root in (("now", plan.root), ("then", plan.target if plan.target != plan.root else None)):
+        if root is not None:
+            forecast = forecast_of(plan.authority, plan.secret.ref, root)
+            yield f"{home}: {title}: {remark(forecast, plan.mesh.era, plan.now)}"
+    if plan.wish.drop and plan.writes:
+        by = plan.impact.moves_by
+        until = f", the last of them by {timestamp(by)}" if by else ""
+        yield (
+            f"{home}: without a key identifier the next renewal parts nobody, whichever one it makes: before it, every "
+            f"proxy must hold this root{until} (kubectl istio-certverify tells)"
+        )
+
+
+def _loading(plan: Plan, home: str) -> Iterator[str]:
+    if plan.wish.restart or not (plan.writes or plan.stage is Stage.WRITTEN) or plan.authority is None:
+        return
+    for line in loads_by(plan):
+        yield f"{home}: {line}"
+
+
+def _moving(plan: Plan, home: str) -> Iterator[str]:
+    impact = plan.impact
+    if impact.mutual_tls is False:
+        yield f"{home}: mutual TLS is not used: nothing can break, and this may still be done"
+    waiting = [row for row in impact.rows if row.moves_by and row.moves_by > plan.now]
+    if waiting and impact.moves_by and not plan.expired:
+        yield (
+            f"{home}: {len(waiting)} of {len(impact.rows)} proxies take the root along with their next certificate, "
+            f"the last by {timestamp(impact.moves_by)}; until then old and new accept each other"
+        )
+    if plan.expired and impact.ended:
+        yield (
+            f"{home}: the certificates of {len(impact.ended)} proxies have ended: they ask for new ones by themselves; "
+            "what has not come back two minutes after the control plane is restarted by the commands below"
+        )
+    if impact.mounted:
+        yield (
+            f"{home}: {impact.mounted} Envoys read their certificates from files: each is hot-restarted when its "
+            "Secret changes, and drains connections that are long"
+        )
+    if plan.mesh.era is Era.CITADEL and plan.writes:
+        yield f"{home}: Citadel begins 60 seconds after its start, and takes 0.4 seconds for each Secret"
+
+
+def _verdict(plan: Plan, findings: tuple[Finding, ...]) -> str:
+    worst = max((finding.level for finding in findings), default=Level.OK)
+    if worst is Level.CRITICAL:
+        return "blocked, nothing may be written"
+    if not plan.steps:
+        return "nothing to do"
+    way = "it goes on from where it stands" if plan.stage is not Stage.FRESH else "nothing is written yet"
+    if worst is Level.UNKNOWN:
+        return f"{way}; what was not seen must be accepted (--accept-unseen)"
+    return f"{len(plan.steps)} steps, {way}: --apply carries them out"
+
+
+# As data.
+
+
+def details(plan: Plan) -> Mapping[str, Any]:
+    new = plan.target if plan.change else None
+    return {
+        "verb": str(plan.wish.verb),
+        "stage": plan.stage.name.lower(),
+        "expired": plan.expired,
+        "writes": plan.writes,
+        "old": _certificate(plan.root) if plan.root else None,
+        "new": _certificate(new) if new else None,
+        "patch": plan.change.patch(plan.secret) if plan.change and plan.secret else None,
+        "moves_by": _time(plan.impact.moves_by),
+        "mutual_tls": plan.impact.mutual_tls,
+    }
+
+
+def _time(moment: datetime | None) -> str | None:
+    return timestamp(moment) if moment else None
+
+
+def _certificate(certificate: Certificate) -> Mapping[str, Any]:
+    octets = certificate.subject_key_identifier
+    return {
+        "fingerprint": certificate.fingerprint,
+        "serial": f"{certificate.serial:x}",
+        "subject": certificate.subject,
+        "not_before": timestamp(certificate.not_before),
+        "not_after": timestamp(certificate.not_after),
+        "key": certificate.key,
+        "subject_key_identifier": octets.hex() if octets is not None else None,
+        "made_of": str(certificate.key_identifier) if certificate.key_identifier is not KeyIdentifier.NONE else None,
+        "pem": certificate.pem,
+    }
