@@ -152,6 +152,7 @@ class _Doing:
     def _find_out(self, secret: CaSecret, new: Certificate, broken: Unseen) -> None:
         """A write that broke off was done, or not: the Secret tells. Until it can be read, nothing else is done."""
         ends = monotonic() + _READ_BACK
+        ends = ends if self._deadline is None else min(ends, self._deadline)
         while (found := read_secret(Look(self._living), secret.ref)) is None and monotonic() < ends:
             sleep(self._plan.wish.pause)
         if found is None:
@@ -173,7 +174,7 @@ class _Doing:
 
     def _restart(self, rollouts: tuple[Rollout, ...]) -> None:
         """All of them at once: old and new editions accept each other, and the leader must not stay an old one."""
-        now = timestamp(datetime.now(UTC))
+        now = datetime.now(UTC).isoformat()  # with its fraction: twice in one second, the second restart would be none
         template = {"metadata": {"annotations": {_RESTARTED_AT: now}}}
         for rollout in rollouts:
             self._living.patch(rollout.ref, {"spec": {"template": template}})
@@ -194,20 +195,23 @@ class _Doing:
         return timedelta(seconds=monotonic() - self._begin)
 
     def _move(self, step: Step) -> None:
-        left = None if self._deadline is None else max(self._deadline - monotonic(), 1.0)
+        time = None if self._deadline is None else max(self._deadline - monotonic(), 1.0)
         plan = self._plan
         scope = replace(self._reading.scope, istio_namespace=plan.mesh.namespace)
         found = verify(
             replace(self._reading, scope=scope, remarks=(), now=self._reading.now + self._elapsed()),
-            Verification(stored=False, live=True, targets=Targets(()), timeout=left, wait=True),
+            Verification(stored=False, live=True, targets=Targets(()), timeout=time, wait=True),
         )
         behind = [row for row in found.rows if not row.moved]
         self._journey.further = tuple(one for one in found.findings if one.level is not Level.OK)
         self._journey.interrupted = self._journey.interrupted or found.interrupted
         if behind:
-            self._journey.set(step, f"{len(behind)} of {len(found.rows)} have not moved")
+            left = f"{len(behind)} of {len(found.rows)} proxies have not moved"
+            self._journey.set(step, left)
+            self._journey.problems = (Problem(step.place, left, Level.UNKNOWN, hint=_STILL_WAITING),)
 
 
+_STILL_WAITING = "kubectl istio-certverify --wait goes on waiting: old and new roots accept each other meanwhile"
 _NOTHING_LOST = "nothing of ours is there, and nothing is lost: look at it, and try again"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from meshtrust.findings import Level
 from meshtrust.mesh import Era, Look, Mesh, Rollout, read_parts, read_rollouts
 from meshtrust.verification.stored import judge_workloads
 from meshtrust.verification.tally import Tally
@@ -81,7 +80,7 @@ def published(plan: Plan, root: Certificate, reading: Reading, deadline: float |
             return f"not seen: {plan.published.lost[0].why}"
         mesh = next((one for one in plan.published.meshes if one.namespace == plan.mesh.namespace), plan.mesh)
         if mesh.era is Era.CITADEL:
-            return _secrets_left(plan, mesh, reading)
+            return _secrets_left(plan, mesh, root, reading)
         late = list(_lacking(mesh, root))
         return f"{late[0]}{f' and {len(late) - 1} more' if len(late) > 1 else ''} not there yet" if late else ""
 
@@ -112,10 +111,16 @@ def _lacking(mesh: Mesh, root: Certificate) -> Iterator[Ref]:
             yield copy.ref
 
 
-def _secrets_left(plan: Plan, mesh: Mesh, reading: Reading) -> str:
+def _secrets_left(plan: Plan, mesh: Mesh, root: Certificate, reading: Reading) -> str:
     look, tally = Look(reading.source), Tally()
     judge_workloads(look, (mesh,), reading.scope, tally, plan.now, None)
-    behind = sum(1 for row in tally.rows.values() if not row.moved and row.level is Level.WARNING)
     if look.gaps:
         return _unseen(look)
+    behind = secrets_behind(tally, root)
     return f"{behind} of {len(tally.rows)} Secrets are not rewritten yet" if behind else ""
+
+
+def secrets_behind(tally: Tally, root: Certificate) -> int:
+    """Count those that somebody keeps and that hold another edition of a root, in date or not."""
+    others = {one.fingerprint for one in tally.roots if one != root and one.stands_in_for(root)}
+    return sum(1 for row in tally.rows.values() if not row.moved and not others.isdisjoint(row.trusts or ()))

@@ -10,23 +10,24 @@ from meshtrust.findings import Level
 from meshtrust.mesh import Gap, Look, Mesh, Proxy, ProxyKind, Sight, read_proxies
 from meshtrust.objects import Ref
 from meshtrust.verification.fleet import of_scope
-from meshtrust.verification.holding import Reference
+from meshtrust.verification.holding import Reference, verifies
 from meshtrust.verification.live import Looking, Register
 from meshtrust.verification.pairs import Pairs
-from meshtrust.verification.rules import leaf_verifies, root_held
+from meshtrust.verification.rules import leaf_valid
 from meshtrust.verification.tally import Tally
 from meshtrust.versions import RELOADS_ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from datetime import datetime
 
     from meshtrust.certificates import Certificate
     from meshtrust.reading import Reading
+    from meshtrust.verification.holding import Case, Holding
     from meshtrust.verification.tally import Row
 
 _CONCURRENCY = 32
-_PARTED = frozenset({root_held.id, leaf_verifies.id})
+_VERSIONED = frozenset({ProxyKind.SIDECAR, ProxyKind.GATEWAY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,11 @@ class Impact:
     """What was found of those that hold the root.
 
     proxies: those of the mesh, and the parts of its control plane
-    rows: every proxy, held against the root that is to come; harmed: those that accept and are accepted now and would
-    not be then; apart: those that do not belong to the present root either
+    rows: every proxy that runs, held against the root that is to come
+    harmed: those that belong to the present root and would not belong to the next one
+    apart: those that do not belong to the present one either
     keeps_old: proxies whose release does not see a new root while it runs (Istio before 1.0.8 and 1.1.8)
-    mounted: proxies whose certificates are files, so that their Envoy is hot-restarted (Citadel)
+    mounted: how many have their certificates as files, so that their Envoy is hot-restarted (Citadel)
     mutual_tls: whether anything uses it at all; None where that was not seen
     """
 
@@ -58,40 +60,60 @@ class Impact:
     @property
     def ended(self) -> tuple[Row, ...]:
         """Proxies whose own certificate has ended: they come back by themselves, or by a restart."""
-        return tuple(row for row in self.rows if "leaf-valid" in row.checks)
+        return tuple(row for row in self.rows if leaf_valid.id in row.checks)
+
+
+class _Belonging(Tally):
+    """Remembers of each holder whether it belongs to either root: by its certificates, whatever their dates."""
+
+    def __init__(self, present: Certificate, target: Certificate) -> None:
+        super().__init__()
+        self._present, self._target = present, target
+        self.harmed: set[Ref] = set()
+        self.apart: set[Ref] = set()
+
+    def take(self, case: Case, now: datetime) -> Row:
+        holding = case.holding
+        if not holding.signer and (holding.roots or holding.chain):
+            if not _belongs(holding, self._present):
+                self.apart.add(holding.place)
+            elif not _belongs(holding, self._target):
+                self.harmed.add(holding.place)
+        return super().take(case, now)
+
+
+def _belongs(holding: Holding, root: Certificate) -> bool:
+    """Whether those who trust this root accept its leaf, and it accepts what this root signs."""
+    accepts = not holding.roots or any(held.stands_in_for(root, holding.peer) for held in holding.roots)
+    return accepts and (not holding.chain or verifies(holding.chain, (root,), holding.peer))
 
 
 def read_impact(
     reading: Reading, mesh: Mesh, now: datetime, *, present: Certificate, target: Certificate, deadline: float | None
 ) -> Impact:
-    """Ask every proxy of the mesh what it holds, and hold it against the root that is to come."""
+    """Ask every proxy of the mesh what it holds, and hold it against the root that is to come.
+
+    One that does not run holds nothing: it starts with what there is then.
+    """
     look = Look(reading.source)
     if reading.source.recorded and not reading.source.holds("Pod"):
         look.gaps.append(Gap(Ref("Pod", "", ""), Sight.PROXIES, "there are no pods in the recording"))
     found = read_proxies(look)
-    sidecars = tuple(one for one in of_scope(found, (mesh,), reading.scope) if one.kind is not ProxyKind.CONTROL_PLANE)
-    core = (one for one in found if one.kind is ProxyKind.CONTROL_PLANE and one.ref.namespace == mesh.namespace)
-    proxies = (*sidecars, *core)
-    tally = _held(reading, mesh, sidecars, now, (target, present), deadline)
-    rows = sorted(tally.rows.values(), key=lambda row: row.place)
-    parted = [row for row in rows if row.level is Level.CRITICAL and not _PARTED.isdisjoint(row.checks)]
-    again = {row.place.at("") for row in parted}
-    # That a root has ended is what is mended: its holders are judged as of when it was valid, and cannot be harmed.
-    then = min(now, present.not_after)
-    before = _held(reading, mesh, [one for one in sidecars if one.ref in again], then, (present,), deadline)
-    fine = {row.place for row in before.rows.values() if row.level < Level.UNKNOWN}
+    members = [one for one in of_scope(found, (mesh,), reading.scope) if one.kind is not ProxyKind.CONTROL_PLANE]
+    core = [one for one in found if one.kind is ProxyKind.CONTROL_PLANE and one.ref.namespace == mesh.namespace]
+    running = [one for one in members if one.running and one.has_ip]
+    tally = _held(reading, mesh, running, now, present, target, deadline)
+    rows = tuple(_as_they_move(tally, {one.place for one in running if one.mounted}))
     return Impact(
-        proxies=proxies,
-        rows=tuple(_as_they_move(tally, {one.place for one in sidecars if one.mounted})),
-        harmed=tuple(row for row in parted if row.place in fine) if present.valid_at(now) else (),
-        apart=tuple(row for row in parted if row.place not in fine),
+        proxies=(*members, *core),
+        rows=rows,
+        harmed=tuple(row for row in rows if row.place in tally.harmed),
+        apart=tuple(row for row in rows if row.place in tally.apart),
         keeps_old=tuple(
-            one
-            for one in sidecars
-            if one.kind in {ProxyKind.SIDECAR, ProxyKind.GATEWAY} and one.version and not one.version.has(RELOADS_ROOT)
+            one for one in members if one.kind in _VERSIONED and one.version and not one.version.has(RELOADS_ROOT)
         ),
-        mounted=sum(1 for one in sidecars if one.mounted),
-        mutual_tls=uses_mutual_tls(reading.source, mesh, proxies),
+        mounted=sum(1 for one in running if one.mounted),
+        mutual_tls=uses_mutual_tls(reading.source, mesh, (*members, *core)),
         gaps=(*look.gaps, *_gaps(tally)),
     )
 
@@ -99,18 +121,18 @@ def read_impact(
 def _held(
     reading: Reading,
     mesh: Mesh,
-    proxies: Iterable[Proxy],
+    proxies: list[Proxy],
     now: datetime,
-    roots: tuple[Certificate, ...],
+    present: Certificate,
+    target: Certificate,
     deadline: float | None,
-) -> Tally:
-    """Hold each against the first of the roots; all of them are known when a proxy shows no more than a serial."""
-    reference = Reference(mesh, roots[:1], roots[:1], roots[:1])
-    tally, register = Tally(), Register.of((mesh,), Tally())
-    register.roots.update({root.serial: root for root in roots})
+) -> _Belonging:
+    """Hold each against the next root; both are known when a proxy shows no more than a serial."""
+    tally, register = _Belonging(present, target), Register.of((mesh,), Tally())
+    register.roots.update({root.serial: root for root in (target, present)})
     looking = Looking(
         source=reading.source,
-        references={mesh.namespace: reference},
+        references={mesh.namespace: Reference(mesh, (target,), (target,), (target,))},
         register=register,
         tally=tally,
         pairs=Pairs(),

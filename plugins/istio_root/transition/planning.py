@@ -8,6 +8,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from istio_root.transition.following import secrets_behind
 from istio_root.transition.impact import Impact, read_impact
 from istio_root.transition.plan import Plan, Stage
 from istio_root.transition.rights import answered, wanted
@@ -16,7 +17,6 @@ from istio_root.transition.wish import Verb, Wish
 from meshtrust.certificates import Unsigned, parse_pem, rehearse, reissue
 from meshtrust.checks import home_copies
 from meshtrust.errors import ToolError, UsageError
-from meshtrust.findings import Level
 from meshtrust.mesh import Era, Kind, Look, Mesh, Rollout, Sight, names, read_parts, read_rollouts
 from meshtrust.verification.rules import root_held
 from meshtrust.verification.settling import Published
@@ -45,7 +45,7 @@ def read_plan(reading: Reading, wish: Wish) -> Plan:
     published = Published(reading.source, reading.scope, reading.now)
     published.read_beside()
     mesh = _the_one(published.meshes)
-    now = reading.now + (mesh.clock_skew or timedelta(0))
+    now = (reading.now + (mesh.clock_skew or timedelta(0))).replace(microsecond=0)
     begins = now - BACK_DATED
     plan = Plan(wish, mesh, published, now, begins, now + wish.lifetime)
     look = Look(reading.source)
@@ -107,7 +107,7 @@ def _with_workloads(plan: Plan, look: Look, reading: Reading) -> Plan:
     """What Citadel has loaded shows in the Secrets that it keeps for the workloads."""
     tally = Tally()
     missing = judge_workloads(look, (plan.mesh,), reading.scope, tally, plan.now, None)
-    behind = sum(1 for row in tally.rows.values() if not row.moved and row.level is Level.WARNING)
+    behind = secrets_behind(tally, plan.root) if plan.root else 0
     moved = sum(1 for row in tally.rows.values() if row.moved and root_held.id not in row.checks)
     stage = Stage.FRESH if not behind else Stage.LOADED if moved else Stage.WRITTEN
     mesh = replace(plan.mesh, missing=(*plan.mesh.missing, *missing))

@@ -45,12 +45,17 @@ def ca_managed(plan: Plan, _terms: Terms) -> Iterator[Problem]:
         yield Problem(authority.ref, gone, hint="keep the control plane from restarting until the Secret is back")
     elif plan.root is None:
         yield Problem(authority.ref, "no certificate stands in it", hint="kubectl istio-root expiry tells more")
-    elif not authority.instances:
+    elif not authority.instances and _nothing_runs(plan):
         yield Problem(
             authority.ref,
             "no istiod and no Citadel runs here that would load it",
             hint="start the control plane, or say where it is (-i)",
         )
+
+
+def _nothing_runs(plan: Plan) -> bool:
+    """What may not be seen may run all the same."""
+    return not plan.signing and not any(gap.sight is Sight.ROLLOUTS for gap in plan.gaps)
 
 
 @check(
@@ -194,21 +199,22 @@ def change_finished(plan: Plan, _terms: Terms) -> Iterator[Problem]:
     hint="bring it up first: a change on top of another fault is hard to tell from it",
 )
 def control_plane_ready(plan: Plan, _terms: Terms) -> Iterator[Problem]:
-    """Not ready for want of a valid root is what a new root mends."""
+    """Not ready for want of a valid root is what a new root mends; a change that is under way is waited for anyway."""
     due = (*plan.restarted, *plan.restarted_after)
     for rollout in due:
         if rollout.paused:
             yield Problem(rollout.ref, "its rollout is paused: a restart would do nothing")
     if plan.expired:
         return
+    level = None if plan.writes else Level.WARNING
     for part in plan.parts:
         if not part.ready and not part.ending:
-            yield Problem(part.ref, f"{part.part} is not ready")
+            yield Problem(part.ref, f"{part.part} is not ready", level)
     for rollout in plan.signing:
         if rollout.wanted == 0:
             yield Problem(rollout.ref, "it is scaled to 0: nothing would load the root", Level.WARNING)
         elif not rollout.done and plan.stage is Stage.FRESH:
-            yield Problem(rollout.ref, "its last rollout is not finished")
+            yield Problem(rollout.ref, "its last rollout is not finished", level)
 
 
 @check(

@@ -74,11 +74,15 @@ class CaSecret:
 
     @property
     def written(self) -> datetime | None:
-        """When the root that stands there was put there: by this tool, or by the control plane, which dates it so."""
+        """When the root that stands there was put there: by this tool, or by the control plane, which dates it so.
+
+        The note has the moment of the plan, which may have waited long for an answer; managedFields have the write's.
+        """
         root = self.held[0] if self.held else None
-        if root is None:
-            return None
-        return self.superseded_at if self.supersedes == root.fingerprint else root.not_before
+        if root is None or self.supersedes != root.fingerprint:
+            return root.not_before if root else None
+        ours = (moment(one.when) for one in self.writers if one.manager == FIELD_MANAGER)
+        return max((at for at in (*ours, self.superseded_at) if at), default=None)
 
     @property
     def strangers(self) -> tuple[Writer, ...]:

@@ -16,7 +16,7 @@ from meshtrust.certificates import KeyIdentifier, extension_names
 from meshtrust.checks import certificates_read, dates
 from meshtrust.durations import short
 from meshtrust.findings import Level, Terms, Threshold, examine, not_asked
-from meshtrust.mesh import Era, Kind
+from meshtrust.mesh import Era
 from meshtrust.report import Report, Table, timestamp
 
 if TYPE_CHECKING:
@@ -166,12 +166,16 @@ def _healing(plan: Plan) -> str:
 
 def _own_renewal(plan: Plan, home: str) -> Iterator[str]:
     """What the CA's own renewal would do to the root as it stands, and what it will do to the next one."""
-    if plan.authority is None or plan.authority.kind is not Kind.SELF_SIGNED or plan.secret is None:
+    if plan.authority is None or plan.secret is None or plan.root is None:
         return
-    for title, root in (("now", plan.root), ("then", plan.target if plan.target != plan.root else None)):
-        if root is not None:
-            forecast = forecast_of(plan.authority, plan.secret.ref, root)
-            yield f"{home}: {title}: {remark(forecast, plan.mesh.era, plan.now)}"
+    present = remark(forecast_of(plan.authority, plan.secret.ref, plan.root), plan.mesh.era, plan.now)
+    target = plan.target or plan.root
+    following = remark(forecast_of(plan.authority, plan.secret.ref, target), plan.mesh.era, plan.now)
+    if present != following:
+        yield f"{home}: the present root: {present}"
+        yield f"{home}: the next one: {following}"
+    else:
+        yield f"{home}: {present}"
     if plan.wish.drop and plan.writes:
         by = plan.impact.moves_by
         until = f", the last of them by {timestamp(by)}" if by else ""

@@ -76,17 +76,17 @@ def _parse_block(label: str, block: str) -> Certificate:
         raise ValueError(f"holds {kind}, not a certificate")
     if not block.endswith(_DASHES):
         raise ValueError("a certificate that begins and does not end")
-    return _read_alike(block) or _read_whole(block)
+    return read_alike(block, _KNOWN) or read_whole(block, _KNOWN)
 
 
-def _read_alike(block: str) -> Certificate | None:
+def read_alike(block: str, known: Alike) -> Certificate | None:
     """Read a certificate that is like others: written as Istio writes it, and of parts that are known.
 
     Nothing comes back where it is not, or where anything is wrong with it: the long way knows what.
     """
     try:
         der = a2b_base64(block[len(_BEGIN) : -len(_END)].replace("\n", ""), strict_mode=True)
-        if fields := _KNOWN.fields(der):
+        if fields := known.fields(der):
             parsed = x509.load_der_x509_certificate(der)
             fields["key"] = fields["key"] or describe(parsed.public_key())
             return _certificate(parsed, der, fields)
@@ -95,7 +95,7 @@ def _read_alike(block: str) -> Certificate | None:
     return None
 
 
-def _read_whole(block: str) -> Certificate:
+def read_whole(block: str, known: Alike) -> Certificate:
     """What breaks RFC 5280 in a way that only warns is judged like any other, and no other is held to be like it."""
     with _CATCHING, warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
@@ -118,7 +118,7 @@ def _read_whole(block: str) -> Certificate:
             fields |= told
         certificate = _certificate(parsed, der, fields)
         if not warned:
-            _KNOWN.learn({signed_with: algorithm, parts.subject: subject}, said)
+            known.learn({signed_with: algorithm, parts.subject: subject}, said)
     return certificate
 
 
