@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from meshtrust.certificates import Certificate
 
 _CLOCK_TOLERANCE = timedelta(minutes=1)
+# Of a self-signed CA alone: of another one `transition` touches nothing.
+_EXTEND = "kubectl istio-root transition gives it ten more years"
+_HEAL = "every handshake fails: kubectl istio-root transition gives it new dates, also while the control plane is down"
 
 
 @check(
@@ -38,14 +41,15 @@ def ca_stored(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
     Level.CRITICAL,
     says="what signs is valid now, up to its root",
     needs=(Sight.CA,),
-    hint="every handshake fails: replace it in its Secret; a running istiod renews a root of its own within the hour",
+    hint="every handshake fails: have it issued anew, with the same key and subject, and put it into its Secret",
 )
 def signer_valid(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
     for authority in stored(mesh):
         places = {anchor.certificate.fingerprint: anchor.ref for anchor in authority.anchors}
         for link in _path_now(authority, terms) or [anchor.certificate for anchor in authority.anchors[:1]]:
             if fault := dates(link, terms.now):
-                yield Problem(places[link.fingerprint], fault, certificate=link)
+                hint = _HEAL if authority.kind is Kind.SELF_SIGNED else ""
+                yield Problem(places[link.fingerprint], fault, certificate=link, hint=hint)
 
 
 def _path_now(authority: Authority, terms: Terms) -> tuple[Certificate, ...]:
@@ -64,7 +68,7 @@ def _path_now(authority: Authority, terms: Terms) -> tuple[Certificate, ...]:
     Level.WARNING,
     says="every root stays valid long enough to move away from it",
     needs=(),
-    hint="a root of istiod's own: see that its renewal is on; a plugged-in root: plan its successor now",
+    hint="plan its successor now: whoever issued it can issue it anew, with the same key and subject",
 )
 def root_lasts(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
     for authority in mesh.authorities:
@@ -74,7 +78,8 @@ def root_lasts(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
             if authority.kind is Kind.PLUGGED_IN and anchor not in authority.roots:
                 continue
             extra = top is not None and root != top
-            yield from _ends(anchor, terms, at_most=Level.WARNING if extra else Level.CRITICAL)
+            hint = _EXTEND if authority.kind is Kind.SELF_SIGNED and not extra else ""
+            yield from _ends(anchor, terms, at_most=Level.WARNING if extra else Level.CRITICAL, hint=hint)
     for anchor in _loaded_instead(mesh):
         yield from _ends(anchor, terms, at_most=Level.CRITICAL)
 
@@ -127,7 +132,7 @@ def signer_lasts(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
                 yield from _ends(anchor, terms, at_most=Level.CRITICAL)
 
 
-def _ends(anchor: Anchor, terms: Terms, *, at_most: Level) -> Iterator[Problem]:
+def _ends(anchor: Anchor, terms: Terms, *, at_most: Level, hint: str = "") -> Iterator[Problem]:
     """Judge how long a certificate lasts; one that is not valid now is another check's."""
     certificate = anchor.certificate
     if not certificate.valid_at(terms.now):
@@ -139,7 +144,7 @@ def _ends(anchor: Anchor, terms: Terms, *, at_most: Level) -> Iterator[Problem]:
 
     level = Level.CRITICAL if is_short(terms.crit) else Level.WARNING if is_short(terms.warn) else Level.OK
     if level is not Level.OK:
-        yield Problem(anchor.ref, f"{spoken(left)} left", min(level, at_most), certificate=certificate)
+        yield Problem(anchor.ref, f"{spoken(left)} left", min(level, at_most), certificate=certificate, hint=hint)
 
 
 @check(

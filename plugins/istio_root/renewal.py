@@ -113,7 +113,8 @@ def _harmless(settings: Renewal) -> str:
     Level.WARNING,
     says="a root past its point of renewal has been renewed",
     needs=(Sight.CA, Sight.SETTINGS),
-    hint=f"switch it on ({names.CHECK_INTERVAL}=1h), or read in the control plane's log what keeps it from writing",
+    hint=f"switch it on ({names.CHECK_INTERVAL}=1h), or read in the control plane's log what keeps it from writing; "
+    "kubectl istio-root transition does it now",
 )
 def renewal_done(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
     for forecast in forecasts(mesh):
@@ -134,7 +135,7 @@ def renewal_done(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
     Level.WARNING,
     says="the CA's own renewal of its root, when it comes, disturbs no handshake",
     needs=(Sight.CA, Sight.SETTINGS),
-    hint="before that day, extend the root with its key, subject bytes and key identifier kept: that moves it away",
+    hint="kubectl istio-root transition moves it away: a new edition keeps key, subject bytes and key identifier",
 )
 def renewal_harmless(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
     for forecast in forecasts(mesh):

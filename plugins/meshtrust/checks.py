@@ -113,11 +113,19 @@ def ca_loaded(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
         root = signing_root(authority)
         for copy in home_copies(mesh):
             if root and copy.certificates and (fault := lacks(copy.certificates, root, terms.now)):
-                related = any(root.kinship(held) is not Kinship.OTHER_KEY for held in copy.certificates)
-                hint = "" if related else _DO_NOT_RESTART
+                hint = _load(authority, root, copy.certificates)
                 yield Problem(signer.ref, f"not loaded: {copy.ref} {fault[0]}", fault[1], hint=hint)
 
 
+def _load(authority: Authority, root: Certificate, held: tuple[Certificate, ...]) -> str:
+    """Say what loads it, where that is not what `ca-loaded` says in general."""
+    if all(root.kinship(one) is Kinship.OTHER_KEY for one in held):
+        return _DO_NOT_RESTART
+    edition = any(one.stands_in_for(root) for one in held)
+    return _GO_ON if edition and authority.kind is Kind.SELF_SIGNED else ""
+
+
+_GO_ON = "kubectl istio-root transition goes on from there: it restarts the control plane, and waits for the copies"
 _DO_NOT_RESTART = (
     "do NOT restart the control plane (scaling counts): it would sign with a key that nobody trusts; first put the CA "
     "that is loaded back into its Secret, or move to the new one root by root"

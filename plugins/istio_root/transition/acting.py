@@ -102,7 +102,7 @@ class _Doing:
             self._fail(steps, "not finished", f"not finished before --timeout: {late.left}", Level.UNKNOWN)
         except (Refused, NotAllowed) as refused:
             self._fail(steps, "refused", refused.message, Level.CRITICAL, refused.hint)
-        except Unseen as unknown:
+        except ToolError as unknown:
             self._fail(steps, "not known", unknown.message, Level.UNKNOWN, unknown.hint)
         else:
             return True

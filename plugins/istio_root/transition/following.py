@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from meshtrust.mesh import Era, Look, Mesh, Rollout, read_parts, read_rollouts
+from meshtrust.mesh import Era, Look, Mesh, Rollout, names, read_parts, read_rollouts
 from meshtrust.verification.stored import judge_workloads
 from meshtrust.verification.tally import Tally
 
@@ -34,14 +34,16 @@ def until(left: Callable[[], str], plan: Plan, reading: Reading, deadline: float
     begin, fine, pause = monotonic(), 0, plan.wish.pause
     try:
         while True:
+            began = monotonic()
             missing = left()
+            spent = monotonic() - began
             fine = 0 if missing else fine + 1
             if fine >= calm:
                 return
             if deadline is not None and monotonic() + pause > deadline:
                 raise TimeIsUp(missing or "it had not stayed so yet")
             reading.progress(f"{missing or 'all there, looking whether it stays so'}, {monotonic() - begin:.0f}s")
-            sleep(pause)
+            sleep(max(pause, spent))  # ten thousand Secrets are not asked for all the time
     finally:
         reading.progress("")
 
@@ -106,9 +108,12 @@ def _unseen(look: Look) -> str:
 
 
 def _lacking(mesh: Mesh, root: Certificate) -> Iterator[Ref]:
-    for copy in (*mesh.copies, *mesh.webhooks):
-        if root not in copy.certificates and not copy.left_behind:
-            yield copy.ref
+    yield from (copy.ref for copy in mesh.copies if root not in copy.certificates and not copy.left_behind)
+    yield from _hooks_lacking(mesh, root)
+
+
+def _hooks_lacking(mesh: Mesh, root: Certificate) -> Iterator[Ref]:
+    return (hook.ref for hook in mesh.webhooks if root not in hook.certificates and not hook.left_behind)
 
 
 def _secrets_left(plan: Plan, mesh: Mesh, root: Certificate, reading: Reading) -> str:
@@ -116,8 +121,11 @@ def _secrets_left(plan: Plan, mesh: Mesh, root: Certificate, reading: Reading) -
     judge_workloads(look, (mesh,), reading.scope, tally, plan.now, None)
     if look.gaps:
         return _unseen(look)
-    behind = secrets_behind(tally, root)
-    return f"{behind} of {len(tally.rows)} Secrets are not rewritten yet" if behind else ""
+    if behind := secrets_behind(tally, root):
+        return f"{behind} of {len(tally.rows)} Secrets are not rewritten yet"
+    # An injector that is restarted after this patches its webhook only then.
+    late = [] if any(one.part == names.INJECTOR for one in plan.restarted_after) else list(_hooks_lacking(mesh, root))
+    return f"{late[0]} is not patched yet" if late else ""
 
 
 def secrets_behind(tally: Tally, root: Certificate) -> int:

@@ -37,7 +37,8 @@ class Impact:
     proxies: those of the mesh, and the parts of its control plane
     rows: every proxy that runs, held against the root that is to come
     harmed: those that belong to the present root and would not belong to the next one
-    apart: those that do not belong to the present one either
+    mended: those that the present root has parted from the others, and that belong to the next one
+    apart: those that belong to neither
     keeps_old: proxies whose release does not see a new root while it runs (Istio before 1.0.8 and 1.1.8)
     mounted: how many have their certificates as files, so that their Envoy is hot-restarted (Citadel)
     mutual_tls: whether anything uses it at all; None where that was not seen
@@ -46,6 +47,7 @@ class Impact:
     proxies: tuple[Proxy, ...] = ()
     rows: tuple[Row, ...] = ()
     harmed: tuple[Row, ...] = ()
+    mended: tuple[Row, ...] = ()
     apart: tuple[Row, ...] = ()
     keeps_old: tuple[Proxy, ...] = ()
     mounted: int = 0
@@ -70,15 +72,17 @@ class _Belonging(Tally):
         super().__init__()
         self._present, self._target = present, target
         self.harmed: set[Ref] = set()
+        self.mended: set[Ref] = set()
         self.apart: set[Ref] = set()
 
     def take(self, case: Case, now: datetime) -> Row:
         holding = case.holding
         if not holding.signer and (holding.roots or holding.chain):
-            if not _belongs(holding, self._present):
-                self.apart.add(holding.place)
-            elif not _belongs(holding, self._target):
+            now_in, then_in = _belongs(holding, self._present), _belongs(holding, self._target)
+            if now_in and not then_in:
                 self.harmed.add(holding.place)
+            elif not now_in:
+                (self.mended if then_in else self.apart).add(holding.place)
         return super().take(case, now)
 
 
@@ -108,6 +112,7 @@ def read_impact(
         proxies=(*members, *core),
         rows=rows,
         harmed=tuple(row for row in rows if row.place in tally.harmed),
+        mended=tuple(row for row in rows if row.place in tally.mended),
         apart=tuple(row for row in rows if row.place in tally.apart),
         keeps_old=tuple(
             one for one in members if one.kind in _VERSIONED and one.version and not one.version.has(RELOADS_ROOT)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from istio_root.transition.impact import Impact
 from istio_root.transition.rights import Answered
+from istio_root.transition.wish import Verb
 from meshtrust.mesh import Era, names
 
 if TYPE_CHECKING:
@@ -99,8 +100,12 @@ class Plan:
 
     @property
     def writes(self) -> bool:
-        """Whether the Secret is to be written at all: not while a change is under way, nor where nothing is gained."""
-        return self.root is not None and self.stage is Stage.FRESH and not self.lasts
+        """Whether the Secret is to be written at all: not where nothing is gained.
+
+        A change that is under way comes to its end before another one; but to take it back is what `restore` is for.
+        """
+        begins = self.stage is Stage.FRESH or self.wish.verb is Verb.RESTORE
+        return self.root is not None and begins and not self.lasts
 
     @property
     def signing(self) -> tuple[Rollout, ...]:

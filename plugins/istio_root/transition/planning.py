@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 BACK_DATED = timedelta(hours=1)  # whose clock is behind the API server's must not see a root of the future
 _AS_LONG = timedelta(days=1)  # an end that is no further away than that is no reason to write
-_AFTER_CITADEL = ("galley", "validator", names.ISTIOD_CONTAINER, "sidecar-injector-webhook")  # in this order
+_AFTER_CITADEL = ("galley", "validator", names.ISTIOD_CONTAINER, names.INJECTOR)  # in this order
 
 
 def read_plan(reading: Reading, wish: Wish) -> Plan:
@@ -205,7 +205,7 @@ def _restarted_after(plan: Plan, proxies: tuple[Proxy, ...]) -> Iterator[Rollout
 def _reads_once(part: Proxy, beside: set[Ref]) -> bool:
     if part.container == names.ISTIOD_CONTAINER:
         return part.ref not in beside  # with a sidecar it is the Envoy that speaks TLS
-    if part.container == "sidecar-injector-webhook":
+    if part.container == names.INJECTOR:
         return part.version is None or not part.version.has(RELOADS_ROOT)
     return True
 

@@ -188,7 +188,8 @@ def _of_stranger(root: Certificate, copy: Copy) -> Problem:
 )
 def change_finished(plan: Plan, _terms: Terms) -> Iterator[Problem]:
     if plan.secret and plan.stage is not Stage.FRESH:
-        yield Problem(plan.secret.ref, str(plan.stage))
+        hint = "--apply takes it back" if plan.writes else ""
+        yield Problem(plan.secret.ref, str(plan.stage), hint=hint)
 
 
 @check(
@@ -254,6 +255,11 @@ def proxies_unharmed(plan: Plan, _terms: Terms) -> Iterator[Problem]:
         return
     for row in plan.impact.harmed:
         yield Problem(row.place, row.detail)
+    for row in plan.impact.mended:
+        detail = "apart from the present root, and belongs to the next one: whoever takes that belongs to all again"
+        yield Problem(
+            row.place, detail, Level.WARNING, hint="restart what runs them after the change: they take it then"
+        )
     for row in plan.impact.apart:
         detail = f"already apart from the others: {row.detail}"
         yield Problem(row.place, detail, Level.WARNING, hint="kubectl istio-certverify --live tells more")

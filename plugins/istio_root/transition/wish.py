@@ -9,7 +9,7 @@ from enum import StrEnum
 from meshtrust.durations import parse_duration
 from meshtrust.errors import UsageError
 
-_SHORTEST, _LONGEST = timedelta(days=1), timedelta(days=30 * 365)
+_SHORTEST, _LONGEST = timedelta(days=2), timedelta(days=30 * 365)
 
 
 class Verb(StrEnum):

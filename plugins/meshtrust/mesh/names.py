@@ -12,6 +12,7 @@ ISTIOD = {"app": "istiod"}  # since 1.5, whatever the revision; `istio=pilot` is
 CITADEL = {"istio": "citadel"}  # 1.0-1.4
 ISTIOD_CONTAINER = "discovery"
 CITADEL_CONTAINER = "citadel"
+INJECTOR = "sidecar-injector-webhook"  # 1.0-1.4
 REVISION, DEFAULT_REVISION = "istio.io/rev", "default"  # the label is absent in 1.5
 HOMES = ("istio-system", "aks-istio-system")  # where a control plane stands unless somebody moved it
 
@@ -83,7 +84,7 @@ CONTROL_PLANE = {
     ("istio", "pilot"): frozenset({ISTIOD_CONTAINER}),
     ("istio", "citadel"): frozenset({CITADEL_CONTAINER}),
     ("istio", "galley"): frozenset({"galley", "validator"}),  # `validator` in 1.0
-    ("istio", "sidecar-injector"): frozenset({"sidecar-injector-webhook"}),
+    ("istio", "sidecar-injector"): frozenset({INJECTOR}),
     ("istio", "mixer"): frozenset({"mixer"}),
     ("istio", "nodeagent"): frozenset({"nodeagent"}),
 }

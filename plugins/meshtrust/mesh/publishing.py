@@ -119,15 +119,17 @@ def _bundle(look: Look, place: Ref, encoded: str) -> tuple[Certificate, ...]:
 
 
 def hooks_of(home: str, homes: Iterable[str], hooks: Hooks, instances: tuple[Instance, ...]) -> Iterator[Copy]:
-    """What one control plane patches; the first one takes those of a control plane that is gone as well.
+    """What one control plane patches; the first of all `homes` takes those of a control plane that is gone as well.
+
+    Without any homes, nobody else's are looked at.
 
     A revision that runs nowhere leaves its webhooks behind: nobody patches them, and nobody answers them.
     """
     known = sorted(homes)
     running = {instance.revision or names.DEFAULT_REVISION for instance in instances}
     for hook in hooks.patched:
-        if hook.home != home and not (hook.home not in known and home == known[0]):
+        if hook.home != home and not (known and hook.home not in known and home == known[0]):
             continue
-        gone = hook.home not in known or (hook.revision is not None and hook.revision not in running)
+        gone = hook.home not in (known or [home]) or (hook.revision is not None and hook.revision not in running)
         orphan = f"an orphan: no istiod of revision {hook.revision or 'its'} runs" if instances and gone else ""
         yield Copy(hook.ref, hook.certificates, orphan)

@@ -63,7 +63,8 @@ def with_published(look: Look, meshes: tuple[Mesh, ...], scope: Scope) -> tuple[
         mine = instances_of(mesh)
         selectors = _selectors(look, mesh, mine)
         judged = _with_places(mesh, places, mine, selectors, meshes)
-        webhooks = tuple(hooks_of(mesh.namespace, (m.namespace for m in meshes), hooks, _of_istiod(mine)))
+        homes = () if scope.istio_namespace else tuple(one.namespace for one in meshes)
+        webhooks = tuple(hooks_of(mesh.namespace, homes, hooks, _of_istiod(mine)))
         if any(not publishes(i) for i in _of_istiod(mine)):
             webhooks = ()  # with another provider of the serving certificate the bundle is the user's
         not_asked = set(mesh.not_asked)
