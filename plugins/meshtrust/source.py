@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from meshtrust.objects import KubeObject, Ref, Unread
 
 
+FIELD_MANAGER = "kubectl-istio-root"  # under this name `metadata.managedFields` keeps what we wrote
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What to look at: empty means everywhere, every revision.

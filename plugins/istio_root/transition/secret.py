@@ -11,6 +11,7 @@ from meshtrust.certificates import parse_pem
 from meshtrust.mesh import Look, Sight, names
 from meshtrust.mesh.look import moment
 from meshtrust.objects import KubeObject
+from meshtrust.source import FIELD_MANAGER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from meshtrust.objects import Ref
     from meshtrust.source import Source
 
-FIELD_MANAGER = "kubectl-istio-root"
 _CONTROL_PLANES = (
     "pilot-discovery",
     "istio_ca",

@@ -17,6 +17,7 @@ from meshtrust.cluster.question import Question
 from meshtrust.cluster.session import Request
 from meshtrust.errors import Conflict, Refused, ToolError, Unreachable
 from meshtrust.objects import KINDS
+from meshtrust.source import FIELD_MANAGER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,8 +36,6 @@ _DENIED = ("denied the request", "denied request")  # of a webhook, of a Validat
 _WEBHOOK_FAILED = "failed calling webhook"
 
 _NOTHING = "nothing was written"
-
-FIELD_MANAGER = "kubectl-istio-root"  # under this name `metadata.managedFields` keeps what we wrote
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,7 +172,7 @@ def _proxy(pod: KubeObject, container: Container, kind: ProxyKind, *, native: bo
         account=intern(spec.get("serviceAccountName", "")),
         admin_port=_admin_port(pod, env, options),
         node=intern(spec.get("nodeName", "")),
-        home=pod.ref.namespace if core else home,
+        home=pod.ref.namespace if core else intern(home),
         signer=signer or _other_signer(env, address),
         mounted=mounted,
         secures_control_plane=options.get(names.CONTROL_PLANE_AUTH_ARGUMENT) == "MUTUAL_TLS",

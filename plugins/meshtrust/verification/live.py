@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from sys import intern
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -177,7 +178,7 @@ class Looking:
             roots=roots,
             chain=memory.chain,
             span=span,
-            identity=memory.identity,
+            identity=intern(memory.identity),
             broken=memory.broken,
             shows=shows,
             absent=memory.absent,
