@@ -6,6 +6,7 @@ machine, the sandbox needs once more, so a real cluster answers more of them.
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -37,15 +38,24 @@ class Run:
     questions: int
     seconds: float
     cpu: float
+    memory: int = 0
 
     def __str__(self) -> str:
         each = 1000 * self.cpu / self.questions
-        return f"{self.name:44}{self.questions:10}{self.questions / self.seconds:12.0f}{each:10.1f}"
+        memory = f"{self.memory // 1024:8} MB" if self.memory else ""
+        return f"{self.name:44}{self.questions:10}{self.questions / self.seconds:12.0f}{each:10.1f}{memory}"
 
 
 def live() -> None:
-    """Proxies asked in a second, and CPU of each: near and 10 ms away, beside loops of kubectl exec."""
+    """Proxies asked in a second, and CPU of each: near and 10 ms away, beside loops of kubectl exec; and the plugin."""
     print(f"{'':44}{'questions':>10}{'a second':>12}{'CPU ms':>10}")
+    with TemporaryDirectory(prefix="bench-") as folder:
+        subprocess.run([sys.executable, ROOT / "build/release.py", "--output", folder], check=True)
+        plugin = Path(folder, "kubectl-istio_certverify")
+        # First: the memory of a process begins with that of the one that started it, which is small yet.
+        for number, away, at_once in ((1000, 0, 32), (10_000, 0, 32), (1000, FAR, 64)):
+            with far_sandbox(away, number) as kubeconfig:
+                print(verified(plugin, kubeconfig, number, at_once, f"{1000 * away:.0f} ms away" if away else "near"))
     for away in (0, FAR):
         where = f"{1000 * away:.0f} ms away" if away else "near"
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -54,6 +64,21 @@ def live() -> None:
         theirs = _cpu(resource.getrusage(resource.RUSAGE_CHILDREN)) - _cpu(before) - sum(run.cpu for run in runs[-2:])
         each = 1000 * theirs / sum(run.questions for run in runs)
         print(f"{'(the sandbox, in the same machine)':66}{each:10.1f}")
+
+
+def verified(plugin: Path, kubeconfig: Path, number: int, at_once: int, where: str) -> Run:
+    """The whole plugin, from its start to its end, on so many proxies; what it found must be fine."""
+    command = (plugin, "--live", "--concurrency", str(at_once), "--kubeconfig", kubeconfig)
+    begin = perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=kubeconfig.parent) as process:
+        said = process.stdout.read() if process.stdout else b""
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = perf_counter() - begin
+    if process.returncode or f"checked {number} of {number}".encode() not in said:
+        sys.exit(f"not the mesh that was to be measured: {said.decode()[-500:]}")
+    name = f"certverify --live, {at_once} at once, {where}"
+    return Run(name, number, seconds, _cpu(usage), usage.ru_maxrss)
 
 
 def measured(kubeconfig: Path, where: str) -> Iterator[Run]:
@@ -99,11 +124,12 @@ def _cpu(usage: resource.struct_rusage) -> float:
 
 
 @contextmanager
-def far_sandbox(away: float) -> Iterator[Path]:
+def far_sandbox(away: float, number: int = PROXIES) -> Iterator[Path]:
     """In a process of its own, so that its CPU is not ours."""
     with TemporaryDirectory(prefix="bench-") as folder:
         description, kubeconfig = Path(folder, "mesh.yaml"), Path(folder, "kubeconfig")
-        description.write_text("proxies:\n" + "  - {name: web, namespace: shop}\n" * PROXIES)
+        described = (f"  - {{name: web-{one // 50}, namespace: shop}}\n" for one in range(number))
+        description.write_text("proxies:\n" + "".join(described))
         command = [sys.executable, "-m", "sandbox", description, "--kubeconfig", kubeconfig, "--round-trip", str(away)]
         with subprocess.Popen(command, cwd=ROOT / "tests", stdout=subprocess.PIPE) as sandbox:
             if sandbox.stdout:

@@ -72,16 +72,18 @@ class Words:
 
 _WORDS = {
     "istio_root": Words(
-        "Which CA signs in an Istio mesh, and until when",
+        "Which CA signs in an Istio mesh; extend its root",
         """\
 An Istio mesh lives on one root certificate. When it ends, every handshake
 fails at once, and no log names the cause. This says which CA signs in a mesh,
 from where, until when, what its own renewal will do, and whether everybody
-holds its root; for Citadel (Istio 1.0-1.4) and istiod (1.5 and later), live
-or from a recording.""",
+holds its root. "transition" gives a self-signed root ten more years, with the
+same key, and no failed handshake; "restore" takes that back. Both print a plan,
+and write with --apply alone. For Citadel (Istio 1.0-1.4) and istiod (1.5 and
+later), live or from a recording.""",
         """\
 It lists pods and configmaps of all namespaces, and gets the CA's Secrets in the control plane's namespace
-(none with --public).""",
+(none with --public). "transition --apply" patches the CA's Secret and restarts the control plane.""",
     ),
     "istio_proxyver": Words(
         "Which Istio proxies run which version",

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from istio_root.transition.wish import Verb, Wish
 from meshes import (
@@ -25,16 +26,17 @@ from meshes import (
     istiod,
 )
 from sandbox import Account, Authority, Ca, ControlPlane, Edit, Identity, Leaf, Mesh, Namespace, Proxy
-from sandbox.issuing import ca_certificate
+from sandbox.issuing import ca_certificate, private_key
 from verified_meshes import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HOME, SECRET = "istio-system", "istio-ca-secret"
-# Their ends are some hours off whole days, for a server's clock is read in whole seconds.
-AGED = replace(ROOT, starts=days(-3000.5), ends=days(649.5))
+TRANSITION = Wish(Verb.TRANSITION)
+_YESTERDAY = days(-1)
 SHA1, UTF8, BARE = replace(ROOT, identifier="sha1"), replace(ROOT, string_type="utf8"), replace(ROOT, identifier="none")
+# Ends are some hours off whole days: what is left is said in days, and a server's clock is read in whole seconds.
 LASTING = replace(ROOT, starts=days(-0.5), ends=days(3649.5))
 ENDED = replace(ROOT, starts=days(-3651), ends=timedelta(hours=-2.5))
 OF_BEFORE = Leaf(issued=timedelta(hours=-5), ends=timedelta(hours=19))
@@ -53,22 +55,19 @@ class Case:
     status: str = "ok"
     findings: Mapping[str, str] = field(default_factory=dict)
     steps: tuple[str, ...] = PLANNED
-    wish: Wish = Wish(Verb.TRANSITION)
+    wish: Wish = TRANSITION
 
 
-def blocked(mesh: Mesh, *checks: str, steps: tuple[str, ...] = PLANNED, wish: Wish = Wish(Verb.TRANSITION)) -> Case:
+def blocked(mesh: Mesh, *checks: str, steps: tuple[str, ...] = PLANNED, wish: Wish = TRANSITION) -> Case:
     return Case(mesh, BLOCKED, dict.fromkeys(checks, BLOCKED), steps, wish)
 
 
-def warned(mesh: Mesh, *checks: str, steps: tuple[str, ...] = PLANNED, wish: Wish = Wish(Verb.TRANSITION)) -> Case:
+def warned(mesh: Mesh, *checks: str, steps: tuple[str, ...] = PLANNED, wish: Wish = TRANSITION) -> Case:
     return Case(mesh, WARNED, dict.fromkeys(checks, WARNED), steps, wish)
 
 
 def wished(**what: Any) -> Wish:
     return Wish(Verb.TRANSITION, **what)
-
-
-RESTORE = Wish(Verb.RESTORE)
 
 
 def edited(kind: str, name: str, patch: Mapping[str, Any], namespace: str = HOME) -> Edit:
@@ -84,7 +83,7 @@ def texts(**keys: str) -> Edit:
     return secret(stringData={f"{key.replace('_', '-')}.pem": text for key, text in keys.items()})
 
 
-def kept(previous: Ca, present: Ca = ROOT, *, at: timedelta = days(-1)) -> Edit:
+def kept(previous: Ca, present: Ca = ROOT, *, at: timedelta = _YESTERDAY) -> Edit:
     """What a change from `previous` to `present` has left in the Secret."""
     mark = ca_certificate(present, NOW).fingerprint(SHA256()).hex()
     note = f"# superseded by sha256:{mark} at {NOW + at:%Y-%m-%dT%H:%M:%SZ}\n"
@@ -134,6 +133,15 @@ def not_moved(*places: str) -> tuple[Namespace, ...]:
 
 
 _PARTS = ("citadel", "pilot", "galley", "sidecar-injector")
+
+
+def without_private_key(mesh: Mesh, text: str = "") -> Mesh:
+    """As a recording keeps it: with the public half of the CA's key alone, or with another text in its place."""
+    public = private_key(mesh.ca.signer.key, mesh.ca.signer.key_type).public_key()
+    half = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    return replace(mesh, edits=(*mesh.edits, texts(ca_key=text or half)))
+
+
 KEEPERS = {
     "argo-cd-label": {"labels": {"argocd.argoproj.io/instance": "mesh"}},
     "argo-cd-annotation": {"annotations": {"argocd.argoproj.io/tracking-id": "mesh:/Secret:istio-system/x"}},
@@ -148,27 +156,22 @@ KEEPERS = {
     "kapp": {"labels": {"kapp.k14s.io/app": "1"}},
 }
 
+PARTED = istiod(proxies=(*EVERYTHING[:4], Proxy("slow", "shop", holds=(SHA1,), leaf=Leaf(signed_by=SHA1))))
 TRANSITIONS: Mapping[str, Case] = {
     # what is asked for
     "an-istiod": Case(istiod(proxies=EVERYTHING)),
-    "until-the-last-proxy": Case(
-        istiod(proxies=EVERYTHING), steps=(*PLANNED, "move"), wish=wished(wait=True)
-    ),
+    "until-the-last-proxy": Case(istiod(proxies=EVERYTHING), steps=(*PLANNED, "move"), wish=wished(wait=True)),
     "without-a-restart": Case(istiod(), steps=("write", "publish"), wish=wished(restart=False)),
     "as-long-as-was-asked-for": Case(istiod(ca=Authority(root=LASTING)), steps=()),
     "longer-than-what-is-left": Case(istiod(ca=Authority(root=RENEWED)), wish=wished(lifetime=days(5000))),
-    "shorter-than-what-is-left": blocked(
-        istiod(), "lifetime-gains", steps=(), wish=wished(lifetime=days(3000))
-    ),
+    "shorter-than-what-is-left": blocked(istiod(), "lifetime-gains", steps=(), wish=wished(lifetime=days(3000))),
     "shorter-than-a-leaf": blocked(
         renewing(ENDED, **OFF),
         "root-proven",
         wish=wished(lifetime=timedelta(hours=20)),
     ),
     "identifier-dropped": Case(istiod(ca=Authority(root=SHA1), proxies=EVERYTHING), wish=wished(drop=True)),
-    "identifier-dropped-from-a-root-that-lasts": Case(
-        istiod(ca=Authority(root=LASTING)), wish=wished(drop=True)
-    ),
+    "identifier-dropped-from-a-root-that-lasts": Case(istiod(ca=Authority(root=LASTING)), wish=wished(drop=True)),
     "no-identifier-to-drop": Case(
         istiod(ca=Authority(root=replace(LASTING, identifier="none"))), steps=(), wish=wished(drop=True)
     ),
@@ -176,9 +179,7 @@ TRANSITIONS: Mapping[str, Case] = {
         istiod(ca=Authority(root=replace(LASTING, starts=days(1))), proxies=EVERYTHING)
     ),
     # whose CA it is
-    "a-citadel": Case(
-        citadel(proxies=(Proxy("ledger", "bank"), Proxy("web", "shop", "gateway"))), steps=CITADEL
-    ),
+    "a-citadel": Case(citadel(proxies=(Proxy("ledger", "bank"), Proxy("web", "shop", "gateway"))), steps=CITADEL),
     "a-generated-cacerts": Case(
         istiod(
             ca=Authority(secret="cacerts", generated=True),
@@ -210,9 +211,7 @@ TRANSITIONS: Mapping[str, Case] = {
         istiod(edits=(texts(ca_cert=certificate_of(ROOT) + certificate_of(STRANGE)[:-300]),)), "certificates-read"
     ),
     "the-key-of-another-ca": blocked(istiod(ca=Authority(stored_key="strange")), "key-matches", "root-signs"),
-    "a-root-that-is-no-ca": blocked(
-        istiod(ca=Authority(root=replace(ROOT, is_ca=False))), "ca-may-sign", "root-signs"
-    ),
+    "a-root-that-is-no-ca": blocked(istiod(ca=Authority(root=replace(ROOT, is_ca=False))), "ca-may-sign", "root-signs"),
     "instances-of-two-cas": blocked(
         istiod(
             ca=replace(PLUGGED, created=days(-5)),
@@ -243,9 +242,7 @@ TRANSITIONS: Mapping[str, Case] = {
     "written-by-argo-cd": warned(istiod(ca=Authority(manager="argocd-controller")), "secret-unkept"),
     "written-by-this-program": Case(istiod(ca=Authority(manager="kubectl-istio-root"))),
     "marked-and-not-to-be-written": Case(
-        istiod(
-            ca=Authority(root=LASTING, manager="kubectl-edit"), edits=(secret(metadata=KEEPERS["helm-label"]),)
-        ),
+        istiod(ca=Authority(root=LASTING, manager="kubectl-edit"), edits=(secret(metadata=KEEPERS["helm-label"]),)),
         steps=(),
     ),
     # what a restart would do
@@ -266,7 +263,9 @@ TRANSITIONS: Mapping[str, Case] = {
         citadel(
             edits=(
                 edited(
-                    "Pod", pod_of("istio-galley"), {"status": {"containerStatuses": [{"name": "galley", "ready": False}]}}
+                    "Pod",
+                    pod_of("istio-galley"),
+                    {"status": {"containerStatuses": [{"name": "galley", "ready": False}]}},
                 ),
             )
         ),
@@ -287,9 +286,7 @@ TRANSITIONS: Mapping[str, Case] = {
         renewing(due_in(timedelta(hours=-40)), CITADEL_SELF_SIGNED_ROOT_CERT_CHECK_INTERVAL="24h"), "renewal-far"
     ),
     "renewal-switched-off": Case(renewing(due_in(timedelta(minutes=10)), **OFF)),
-    "renewed-within-the-hour-to-the-harm-of-all": warned(
-        renewing(due_in(timedelta(minutes=50), SHA1)), "renewal-far"
-    ),
+    "renewed-within-the-hour-to-the-harm-of-all": warned(renewing(due_in(timedelta(minutes=50), SHA1)), "renewal-far"),
     "renewed-by-no-citadel-of-that-age": Case(
         citadel(version="1.1.10", ca=Authority(root=due_in(timedelta(minutes=50), CITADEL_ROOT))), steps=CITADEL
     ),
@@ -324,6 +321,8 @@ TRANSITIONS: Mapping[str, Case] = {
         ),
         "proxies-unharmed",
     ),
+    "a-proxy-that-a-renewal-has-parted": warned(PARTED, "proxies-unharmed"),
+    "a-proxy-that-a-renewal-has-parted-is-taken-back": warned(PARTED, "proxies-unharmed", wish=wished(drop=True)),
     "a-proxy-with-an-older-edition": Case(
         istiod(ca=Authority(root=replace(ROOT, starts=days(-30))), proxies=(Proxy("slow", "shop", holds=(ROOT,)),))
     ),
@@ -378,6 +377,15 @@ TRANSITIONS: Mapping[str, Case] = {
         "change-finished",
         steps=("publish",),
     ),
+    "written-and-in-the-middle-of-its-rollout": warned(
+        istiod(
+            beside=(Authority(root=RENEWED),),
+            control_planes=(ControlPlane(), ControlPlane(revision="canary", started=timedelta(hours=-2), ready=False)),
+        ),
+        "change-finished",
+        "control-plane-ready",
+        steps=("restart", "publish"),
+    ),
     # an expired root
     "expired-and-not-ready": Case(
         expired(control_planes=(ControlPlane(ready=False),)), steps=("write", "heal", "publish")
@@ -402,102 +410,17 @@ TRANSITIONS: Mapping[str, Case] = {
         steps=CITADEL,
     ),
     "expired-beside-a-proxy-of-another-key": warned(
-        expired(proxies=(replace(EVERYTHING[0], leaf=OF_BEFORE), Proxy("odd", "shop", holds=(STRANGE,), leaf=Leaf(signed_by=STRANGE)))),
+        expired(
+            proxies=(
+                replace(EVERYTHING[0], leaf=OF_BEFORE),
+                Proxy("odd", "shop", holds=(STRANGE,), leaf=Leaf(signed_by=STRANGE)),
+            )
+        ),
         "proxies-unharmed",
     ),
     "written-after-it-had-expired": warned(
         expired(beside=(Authority(root=RENEWED),)),
         "change-finished",
-        "proxies-unharmed",
         steps=("restart", "publish"),
     ),
 }
-
-AFTER_A_CHANGE = istiod(ca=Authority(root=RENEWED), control_planes=YOUNG, edits=(kept(ROOT, RENEWED),))
-
-
-def restored(mesh: Mesh, *checks: str, steps: tuple[str, ...] = PLANNED, level: str = BLOCKED) -> Case:
-    return Case(mesh, level if checks else "ok", dict.fromkeys(checks, level), steps, RESTORE)
-
-
-def after(previous: Ca, present: Ca = RENEWED, **parts: Any) -> Mesh:
-    """A mesh whose root has been changed from one to the other."""
-    given = {"ca": Authority(root=present), "control_planes": YOUNG, "edits": (kept(previous, present),)}
-    return istiod(**(given | parts))
-
-
-RESTORES: Mapping[str, Case] = {
-    "the-root-of-before": restored(AFTER_A_CHANGE),
-    "the-root-of-before-of-a-citadel": restored(
-        citadel(
-            ca=Authority(root=CITADEL_RENEWED),
-            control_planes=YOUNG,
-            edits=(kept(CITADEL_ROOT, CITADEL_RENEWED),),
-        ),
-        steps=CITADEL,
-    ),
-    "without-the-identifier-before": restored(after(SHA1, replace(BARE, starts=days(-1)), proxies=EVERYTHING[:4])),
-    "none-kept": restored(istiod(), "previous-kept", steps=()),
-    "of-another-key": restored(after(STRANGE), "previous-kept"),
-    "with-another-subject": restored(after(UTF8), "previous-kept"),
-    "with-another-identifier": restored(after(SHA1), "previous-kept"),
-    "ended": restored(
-        after(ENDED, control_planes=(replace(YOUNG[0], env=OFF),)),
-        "previous-kept",
-    ),
-    "not-valid-yet": restored(after(replace(ROOT, starts=days(1.02))), "previous-kept"),
-    "old-enough-to-be-renewed-at-once": restored(after(AGED), "previous-lasts"),
-    "old-where-nobody-renews": restored(after(AGED, control_planes=(replace(YOUNG[0], env=OFF),))),
-    "old-where-citadels-renew-nothing": restored(
-        citadel(
-            version="1.1.10",
-            ca=Authority(root=CITADEL_RENEWED),
-            control_planes=YOUNG,
-            edits=(kept(replace(CITADEL_ROOT, starts=days(-3000), ends=days(650)), CITADEL_RENEWED),),
-        ),
-        steps=CITADEL,
-    ),
-    "kept-before-a-renewal-by-another": restored(
-        after(ROOT, edits=(kept(ROOT, replace(RENEWED, starts=days(-2))),)), "previous-is-last", level=WARNED
-    ),
-    "a-proxy-that-would-be-parted": restored(
-        after(
-            SHA1,
-            replace(BARE, starts=days(-1)),
-            proxies=(Proxy("ahead", "shop", holds=(ROOT,), leaf=Leaf(signed_by=ROOT)),),
-        ),
-        "proxies-unharmed",
-    ),
-    "a-secret-that-is-immutable": restored(
-        after(ROOT, edits=(kept(ROOT, RENEWED), secret(immutable=True))), "secret-writable"
-    ),
-    "a-cacerts-waits": restored(
-        after(ROOT, beside=(replace(PLUGGED, created=timedelta(hours=-1)),)), "restart-safe"
-    ),
-    "kept-by-helm": restored(
-        after(ROOT, edits=(kept(ROOT, RENEWED), secret(metadata=KEEPERS["helm-label"]))),
-        "secret-unkept",
-        level=WARNED,
-    ),
-    "a-change-not-loaded-is-finished-first": Case(
-        istiod(beside=(Authority(root=RENEWED),), edits=(kept(ROOT, RENEWED),)),
-        WARNED,
-        {"change-finished": WARNED},
-        ("restart", "publish"),
-        RESTORE,
-    ),
-    "cut-short": Case(
-        istiod(
-            ca=Authority(root=RENEWED),
-            beside=(Authority(root=ROOT),),
-            control_planes=YOUNG,
-            edits=(kept(RENEWED, ROOT, at=timedelta(minutes=-5)),),
-        ),
-        WARNED,
-        {"change-finished": WARNED},
-        ("restart", "publish"),
-        RESTORE,
-    ),
-}
-
-CASES: Mapping[str, Case] = TRANSITIONS | {f"restored-{name}": case for name, case in RESTORES.items()}

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from meshes import NOW
+from meshtrust.cluster import Cluster, Connection
 from meshtrust.errors import ToolError
 from meshtrust.manifests import Recording
+from meshtrust.manifests.recorder import Recorder
 from meshtrust.source import Scope
-from sandbox import Answer, Cut, Namespace, Proxy, Reset
+from sandbox import Answer, Cut, Edit, Namespace, Proxy, Reset
 from sandbox.server import serve
 from verified_meshes import BEHIND, CASES, EVERYTHING, UNSEEN, proxies
-from verifying import levels, live, recorded, verified
+from verifying import details, levels, live, recorded, verified
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -217,3 +220,24 @@ def test_a_recording_without_the_answers_of_proxies_is_unknown_unless_only_what_
 ) -> None:
     source = Recording.read([str(HEALTHY.dump(tmp_path / "mesh.yaml"))], io.BytesIO())
     assert (str(verified(source).status), str(verified(source, live=False).status)) == ("unknown", "ok")
+
+
+def test_a_refusal_that_a_later_try_overcame_is_not_recorded(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "mesh.json"
+    server.faults.add(Answer(403), path="*/mutatingwebhookconfigurations", times=1)
+    server.faults.add(Answer(403), path="*/portforward", times=1)
+    server.faults.add(Answer(403), path="*/exec", times=1)
+    with Cluster(Connection(kubeconfig=str(server.kubeconfig))) as cluster:
+        recorder = Recorder(cluster)
+        assert levels(verified(recorder, concurrency=1))["webhooks-agree"] == "unknown"
+        assert levels(verified(recorder, concurrency=1)) == {}
+        recorder.write(str(path), NOW)
+    assert levels(verified(Recording.read([str(path)], io.BytesIO()))) == {}
+
+
+def test_base64_that_is_not_even_ascii_is_named(tmp_path: Path) -> None:
+    text = {"data": {"root-cert.pem": "Zertifikat: \u00e4", "cert-chain.pem": "\u00e4"}}
+    mesh = CASES["healthy-citadel"].mesh
+    edit = Edit(kind="Secret", namespace="bank", name="istio.default", patch=text)
+    found = recorded(replace(mesh, edits=(edit,)), tmp_path)
+    assert "not base64" in details(found)["Secret bank/istio.default"]

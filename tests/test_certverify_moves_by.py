@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 DAY = Leaf(issued=timedelta(hours=-2), ends=timedelta(hours=22))
 BEHIND = istiod(ca=Authority(root=RENEWED), proxies=(Proxy("old", "shop", holds=(ROOT,), leaf=DAY),))
-LATENESS = timedelta(days=1) * 0.01 + timedelta(minutes=2)
+BACK_DATED = timedelta(minutes=2)
+LIFE = timedelta(days=1) + BACK_DATED
 
 
 def container(*env: dict[str, str]) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def annotated(text: str) -> dict[str, Any]:
 def test_the_agents_own_share_of_a_leafs_life_counts(patch: dict[str, Any], share: float, tmp_path: Path) -> None:
     found = recorded(edited(BEHIND, "old", patch), tmp_path)
     (row,) = (row for row in found.rows if row["kind"] == "live")
-    due = NOW + timedelta(hours=22) - timedelta(days=1) * share + LATENESS
+    due = NOW + timedelta(hours=22) - LIFE * (share - 0.01) + BACK_DATED
     assert abs(datetime.fromisoformat(row["moves_by"]) - due) <= timedelta(seconds=1)
 
 

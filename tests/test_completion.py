@@ -110,12 +110,21 @@ class TestWhatIsKnownWithoutAsking:
         assert tab("--by", "", plugin="istio_proxyver") == ["version", "namespace", "owner", ":4"]
         assert tab("--fail-on=", plugin="istio_certverify") == ["warning", "unknown", "critical", ":4"]
 
+    def test_choices_of_a_change_of_the_root(self, tab: Tab) -> None:
+        assert tab("transition", "--key-identifier=") == ["keep", "drop", ":4"]
+        assert tab("transition", "--key-identifier", "d") == ["drop", ":4"]
+        assert tab("restore", "--key-identifier=") == [":4"]
+        assert tab("restore", "--acc") == ["--accept-unseen", ":4"]
+
     def test_what_a_flag_may_be_set_to(self, tab: Tab) -> None:
         assert tab("expiry", "--quiet=") == ["true", "false", ":4"]
+        assert tab("transition", "--apply=") == ["true", "false", ":4"]
 
     def test_files_are_left_to_the_shell(self, tab: Tab) -> None:
         for option in ("-f", "--kubeconfig", "--certificate-authority"):
             assert tab("expiry", option, "") == [":0"]
+        for option in ("--emit", "--key-file"):
+            assert tab("transition", option, "") == [":0"]
 
     def test_shells(self, tab: Tab) -> None:
         for plugin in PLUGINS:

@@ -69,22 +69,25 @@ def test_every_proxy_of_an_istiod_mesh_is_found_once(tmp_path: Path) -> None:
     assert [(one.owner.name, one.idle) for one in found if not one.running] == [("young", "ContainerCreating")]
 
 
-@pytest.mark.parametrize(("version", "gateway"), [("1.4.10", "istio-proxy"), ("1.0.9", "ingressgateway")])
-def test_every_proxy_of_a_citadel_mesh_is_found_once(version: str, gateway: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("version", "gateway", "galley"), [("1.4.10", "istio-proxy", "galley"), ("1.0.9", "ingressgateway", "validator")]
+)
+def test_every_proxy_of_a_citadel_mesh_is_found_once(version: str, gateway: str, galley: str, tmp_path: Path) -> None:
     name = "all-of-citadel" if version == "1.4.10" else "all-of-citadel-1.0"
     found = recorded(CASES[name].mesh, tmp_path)
     assert named(found) == {
         "istio-citadel/citadel: control-plane": 1,
         "istio-pilot/discovery: control-plane": 1,
         "istio-pilot/istio-proxy: sidecar": 1,
-        "istio-galley/galley: control-plane": 1,
+        f"istio-galley/{galley}: control-plane": 1,
         "istio-sidecar-injector/sidecar-injector-webhook: control-plane": 1,
         "ledger/istio-proxy: sidecar": 1,
         "web/istio-proxy: sidecar": 1,
         f"istio-ingressgateway/{gateway}: gateway": 1,
     }
     mounted = {one.owner.name: one.mounted for one in found if one.mounted}
-    assert mounted == {one.name: f"istio.{one.name}" for one in ALL_OF_CITADEL}
+    parts = {f"istio-{part}": f"istio.istio-{part}-service-account" for part in ("pilot", "galley", "sidecar-injector")}
+    assert mounted == {one.name: f"istio.{one.name}" for one in ALL_OF_CITADEL} | parts
     assert {one.home for one in found} == {"istio-system"}
 
 

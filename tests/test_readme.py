@@ -96,3 +96,22 @@ def test_every_option_stands_in_the_manual(tool: str) -> None:
         "--selector",
     }
     assert sorted(name for name in options(APPS[tool]) - by_letter if not re.search(rf"{name}\b", README)) == []
+
+
+def typed() -> list[tuple[str, str]]:
+    """Every command of the manual: the plugin, and what stands behind it up to the next program or comment."""
+    return re.findall(r"kubectl (istio-\w+)((?: [^\s`|;&#()]+)*)", README)
+
+
+@pytest.mark.parametrize("tool", APPS)
+def test_every_command_of_the_manual_can_be_typed(tool: str) -> None:
+    known = options(APPS[tool])
+    used = {word.partition("=")[0] for plugin, words in typed() if plugin == tool for word in words.split()}
+    whole = (word for word in used if not word.endswith("<TAB>"))
+    assert sorted(word for word in whole if word.startswith("--") and word not in known) == []
+
+
+def test_every_verb_of_the_manual_is_one() -> None:
+    known = {*getattr(get_command(APPS["istio-root"]), "commands", {}), "completion"}
+    used = {words.split()[0] for plugin, words in typed() if plugin == "istio-root" and words}
+    assert sorted(word for word in used if not word.startswith("-") and word not in known) == []

@@ -33,15 +33,11 @@ from sandbox import Authority, Ca, ControlPlane, Identity, Leaf, Lively, Namespa
 from sandbox.issuing import ca_certificate, pem, private_key
 
 DAY = timedelta(days=1)
-SOON = Leaf(issued=timedelta(hours=-12, minutes=1), ends=timedelta(hours=12))  # half of its life is over at once
+SOON = Leaf(issued=timedelta(hours=-12, minutes=6), ends=timedelta(hours=12))  # half of its life is over in 2 minutes
 INTERVAL = "CITADEL_SELF_SIGNED_ROOT_CERT_CHECK_INTERVAL"
 JITTER = "CITADEL_ENABLE_JITTER_FOR_ROOT_CERT_ROTATOR"
 LOCK = "istio-namespace-controller-election"
 TWO = (ControlPlane(revision="default"), ControlPlane(revision="canary"))
-
-
-def holder(server_annotation: str) -> str:
-    return str(json.loads(server_annotation)["holderIdentity"])
 
 
 # Deployments
@@ -155,13 +151,13 @@ def test_a_new_root_is_loaded_and_published_at_the_restart() -> None:
 
 
 def test_ca_bundles_flap_while_an_old_istiod_lives_beside_the_new_one() -> None:
-    with serve(mesh(), lively=LIVELY) as server:
+    with serve(mesh(), lively=Lively(pace=0.05)) as server:
         old, new = ca_certificate(ROOT, server.mesh.now), extended(server.mesh)
         write_root(server, new)
         restart(server, "deploy/istiod")
         server.until(lambda: len(pods(server, "istiod")) == 1 and injection(server) == [new])
         seen = [patched(body) for body in server.history("MutatingWebhookConfiguration", "", "istio-sidecar-injector")]
-    assert seen[:4] == [[old], [new], [old], [new]]
+    assert seen[:3] == [[old], [new], [old]]
     assert seen[-1] == [new]
 
 
@@ -178,7 +174,8 @@ def test_copies_follow_when_the_new_istiod_has_the_lock() -> None:
             for body in lock
             if body is not None
         ]
-    assert holders == [old, "", pod(server, "istiod")] if False else holders[:2] == [old, ""]
+        (new,) = set(pods(server, "istiod")) - {old}
+    assert holders == [old, "", new]
     assert versions(copy)[-1] > versions(lock)[-1]
 
 
@@ -269,7 +266,6 @@ def test_a_key_that_does_not_match_keeps_the_old_root_in_memory() -> None:
         server.tick()
         kubectl(server, "rollout", "restart", "deploy/istiod", "-n", HOME)
         server.until(lambda: len(pods(server, "istiod")) == 2)
-        server.renew("istio-system", old) if False else None
         server.until(lambda: one(server, "Deployment", HOME, "istiod")["status"].get("unavailableReplicas") == 1)
         assert injection(server) == [ca_certificate(ROOT, server.mesh.now)]
         write_root(server, extended(server.mesh), key="root")
@@ -284,8 +280,7 @@ def test_an_istiod_of_an_expired_root_heals_without_a_restart() -> None:
         status = before["status"]
         assert (status["phase"], status["containerStatuses"][0]["ready"]) == ("Running", False)
         write_root(server, extended(described))
-        restarted = "istiod"
-        done = kubectl(server, "rollout", "status", f"deploy/{restarted}", "-n", HOME)
+        done = kubectl(server, "rollout", "status", "deploy/istiod", "-n", HOME)
         assert "successfully rolled out" in done.stdout
         (after,) = pods(server, "istiod").values()
         assert after["metadata"]["name"] == before["metadata"]["name"]
@@ -318,8 +313,8 @@ def test_an_incomplete_cacerts_ends_an_istiod_again_and_again() -> None:
         server.until(looping)
         assert "CrashLoopBackOff" in kubectl(server, "get", "pods", "-n", HOME).stdout
         server.delete("Secret", HOME, "cacerts")
-        server.until(lambda: one(server, "Deployment", HOME, "istiod")["status"].get("updatedReplicas") == 1)
-        restart(server, "deploy/istiod")
+        done = kubectl(server, "rollout", "status", "deploy/istiod", "-n", HOME)
+        assert "successfully rolled out" in done.stdout
 
 
 def test_a_generated_cacerts_is_looked_after_where_istiod_is_told_so() -> None:
@@ -391,7 +386,9 @@ def test_a_leaf_that_was_overdue_from_the_beginning_stays() -> None:
         write_root(server, extended(server.mesh))
         server.tick()
         server.until(lambda: in_memory(server, "bank", pod(server, "ledger", "bank"))[1] == [extended(server.mesh)])
-        assert in_memory(server, "bank", pod(server, "stuck", "bank"))[1] == [ca_certificate(ROOT, server.mesh.now)]
+        leaf, roots = in_memory(server, "bank", pod(server, "stuck", "bank"))
+    assert roots == [ca_certificate(ROOT, server.mesh.now)]
+    assert leaf.not_valid_before_utc < server.mesh.now - timedelta(hours=19)
 
 
 def test_the_identities_of_a_ztunnel_are_renewed_each_for_itself() -> None:
@@ -415,7 +412,6 @@ def test_a_proxy_without_an_istiod_keeps_what_it_has() -> None:
     )
     with serve(described, lively=LIVELY) as server:
         server.renew("bank", pod(server, "ledger", "bank"))
-        server.until(lambda: len(server.requests) == 0)
         assert in_memory(server, "bank", pod(server, "ledger", "bank"))[1] == [ca_certificate(expired, described.now)]
         write_root(server, extended(described))
         server.until(lambda: in_memory(server, "bank", pod(server, "ledger", "bank"))[1] == [extended(described)])

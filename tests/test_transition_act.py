@@ -156,7 +156,7 @@ class TestThereAndBack:
             assert is_edition(root(server, "cacerts"), certificate(OLD))
             assert previous(server, "cacerts") == certificate(OLD)
             assert "istio-generated" in texts(server, "cacerts")
-            assert behind(server) == [] or root(server, "cacerts") in dict(published(server))["ConfigMap bank/istio-ca-root-cert"]
+            assert behind(server, "cacerts") == []
             assert_whole(server, "cacerts")
 
 
@@ -186,7 +186,7 @@ class TestProxies:
         with lively(istiod()) as server:
             ended = run(server, wait=True, timeout=6.0)
         assert ended.code == 3, ended.words
-        assert "1 of 1 have not moved" in ended.words
+        assert "1 of 1 proxies have not moved" in ended.words
         assert "Pod bank/ledger" in ended.words
 
     def test_a_proxy_that_does_not_answer_is_not_taken_for_one_that_has_moved(self) -> None:
@@ -299,9 +299,9 @@ class TestTimeout:
     def test_a_rollout_that_does_not_come_to_its_end(self, era: str) -> None:
         with lively(ERAS[era](), pace=2.0) as server:
             ended = run(server, timeout=1.0)
-            assert (ended.code, ended.states["restart"]) == (3, "not finished before --timeout"), ended.words
+            assert (ended.code, ended.states["restart"]) == (3, "not finished"), ended.words
             assert ended.states["publish"] == "planned"
-            assert "--timeout: " in ended.words
+            assert "not finished before --timeout: " in ended.words
             assert ended.line.startswith("stopped after 1 of 3 steps: the same command goes on")
             assert is_edition(root(server), previous(server))
 
@@ -309,23 +309,20 @@ class TestTimeout:
         plane = ControlPlane(env={"CITADEL_SELF_SIGNED_ROOT_CERT_CHECK_INTERVAL": "0"})
         with lively(istiod(control_planes=(plane,))) as server:
             ended = run(server, restart=False, wait=True, timeout=1.0)
-        assert (ended.code, ended.states["publish"]) == (3, "not finished before --timeout"), ended.words
+        assert (ended.code, ended.states["publish"]) == (3, "not finished"), ended.words
         assert "not there yet" in ended.words
 
     def test_secrets_of_workloads_that_do_not_come(self) -> None:
-        namespaces = tuple(Namespace(f"team{number}") for number in range(3))
-        with lively(citadel(namespaces=namespaces, proxies=()), pace=0.03) as server:
-            ended = run(server, timeout=2.0)
-            if ended.states["restart"] == "done":  # a busy machine may need the two seconds for the restart
-                assert ended.states["publish"] == "not finished before --timeout"
-                assert "Secrets are not rewritten yet" in ended.words
-            assert ended.code == 3, ended.words
+        with lively(citadel()) as server:
+            ended = run(server, restart=False, wait=True, timeout=1.0)
+        assert (ended.code, ended.states["publish"]) == (3, "not finished"), ended.words
+        assert "Secrets are not rewritten yet" in ended.words
 
     def test_a_root_that_heals_nothing(self) -> None:
         mesh = istiod(ENDED, control_planes=(replace(OFF, ready=False),), proxies=())
         with lively(mesh, pace=5.0) as server:
             ended = run(server, timeout=1.0)
-        assert (ended.code, ended.states["heal"]) == (3, "not finished before --timeout"), ended.words
+        assert (ended.code, ended.states["heal"]) == (3, "not finished"), ended.words
 
 
 class TestKeyIdentifier:
@@ -422,4 +419,3 @@ def test_the_command_line_does_it_all_and_says_so() -> None:
         assert_whole(server)
 
 
-_ = (begun, decoded, environment, held_by_old)

@@ -53,8 +53,8 @@ def istiod(root: Ca = OLD, **parts: Any) -> Mesh:
 
 
 def citadel(root: Ca = OLD, **parts: Any) -> Mesh:
-    """The same before istiod, with a Citadel and nothing beside it."""
-    return istiod(replace(root, identifier="none"), **({"era": "citadel", "version": "1.4.10", "parts": ()} | parts))
+    """The same before istiod, with a Citadel and an injector."""
+    return istiod(replace(root, identifier="none"), **({"era": "citadel", "version": "1.4.10", "parts": ("sidecar-injector",)} | parts))
 
 
 ERAS: dict[str, Callable[..., Mesh]] = {"istiod": istiod, "citadel": citadel}
@@ -244,9 +244,9 @@ def _read(text: str) -> list[x509.Certificate]:
     return x509.load_pem_x509_certificates(text.encode())
 
 
-def behind(server: Server) -> list[str]:
+def behind(server: Server, name: str = CA) -> list[str]:
     """Which copies do not hold the root that stands in the Secret."""
-    now = root(server)
+    now = root(server, name)
     return [place for place, held in published(server) if now not in held]
 
 

@@ -57,3 +57,13 @@ def certverify(mesh: Mesh, dist: Path, tmp_path: Path) -> Plugin:
 @pytest.fixture
 def proxyver(mesh: Mesh, dist: Path, tmp_path: Path) -> Plugin:
     return Plugin(mesh.ground, dist, "istio_proxyver", "", tmp_path)
+
+
+@pytest.fixture
+def transition(mesh: Mesh, dist: Path, tmp_path: Path) -> Plugin:
+    return Plugin(mesh.ground, dist, "istio_root", "transition", tmp_path)
+
+
+@pytest.fixture
+def restore(mesh: Mesh, dist: Path, tmp_path: Path) -> Plugin:
+    return Plugin(mesh.ground, dist, "istio_root", "restore", tmp_path)

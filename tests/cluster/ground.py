@@ -111,10 +111,11 @@ class Ground:
         found: dict[str, Any] = json.loads(self.kubectl("get", *arguments, "-o", "json"))
         return found
 
-    def apply(self, *objects: Mapping[str, Any]) -> None:
+    def apply(self, *objects: Mapping[str, Any], manager: str = "kubectl") -> None:
         """Server-side: `kubectl apply` of the other kind would keep a copy of a Secret in an annotation."""
         several = {"apiVersion": "v1", "kind": "List", "items": objects}
-        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(several))
+        how = ("--server-side", "--force-conflicts", f"--field-manager={manager}")
+        self.kubectl("apply", *how, "-f", "-", stdin=json.dumps(several))
 
     def load(self, image: Path) -> None:
         """Give the node an image, of a docker-archive."""
@@ -123,6 +124,12 @@ class Ground:
     def pids_of(self, program: str) -> tuple[int, ...]:
         """Find the processes of a program inside, by its file's name, as numbers of the outside."""
         return tuple(pid for pid in _descendants(self.pid) if _program(pid) == program)
+
+    def kill(self, pid: int) -> None:
+        """Kill a command that was started here, and all that it has started, without a word."""
+        for one in (pid, *_descendants(pid)):
+            with suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
 
     def traces(self) -> Traces:
         """Name all that is this ground's now."""

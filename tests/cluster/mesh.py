@@ -36,6 +36,7 @@ CANARY = f"{HOME}/istiod-canary"
 CA_SECRET = "istio-ca-secret"
 CACERTS = "cacerts"
 ROOT_CONFIGMAP = "istio-ca-root-cert"
+_ISTIOD = "pilot-discovery"  # as which it writes
 _HELLO = "hello"
 # How busybox's wget names what Envoy says where it cannot reach its peer.
 _UNAVAILABLE = "503 Service Unavailable"
@@ -43,6 +44,7 @@ _NO_ANSWER = 143  # ended by `timeout`: a pod that has just gone may still be so
 _LEADER = "control-plane.alpha.kubernetes.io/leader"
 _GENERATED_CACERTS = "USE_CACERTS_FOR_SELF_SIGNED_CA"
 _LOOKS = "CITADEL_SELF_SIGNED_ROOT_CERT_CHECK_INTERVAL"
+_GRACE = "CITADEL_SELF_SIGNED_ROOT_CERT_GRACE_PERIOD_PERCENTILE"
 _JITTER = "CITADEL_ENABLE_JITTER_FOR_ROOT_CERT_ROTATOR"
 
 
@@ -97,11 +99,11 @@ class Mesh:
         self.restart(*self.deployments)
 
     def store_root(self, ca: Ca) -> None:
-        """Put a root into istiod's Secret, as istiod lays it out, and restart nothing."""
+        """Put a root into istiod's Secret, as istiod lays it out and in its name, and restart nothing."""
         certificate = pem([ca_certificate(ca, self.now)])
         files = {"ca-cert.pem": certificate, "root-cert.pem": certificate, "ca-key.pem": key_pem(ca.key, ca.key_type)}
         empty = {"cert-chain.pem": "", "key.pem": ""}
-        self.ground.apply(_secret(CA_SECRET, "istio.io/ca-root", {**files, **empty}))
+        self.ground.apply(_secret(CA_SECRET, "istio.io/ca-root", {**files, **empty}), manager=_ISTIOD)
 
     def plug_in(self, intermediate: Ca) -> None:
         """Put an intermediate and the root above it into `cacerts`, as istio's own tools do, and restart nothing."""
@@ -146,20 +148,27 @@ class Mesh:
         finally:
             self.remove(*workloads)
 
+    def agent(self, workload: Workload, *request: str) -> str:
+        """Let its agent ask its Envoy's admin interface."""
+        asking = (f"deployment/{workload.name}", "-c", "istio-proxy", "--", "pilot-agent", "request", *request)
+        return self.ground.kubectl("-n", workload.namespace, "exec", *asking)
+
     def load_proxy(self, image: str, folder: Path) -> None:
         """Give the node the proxy's image once more, under another name."""
         self.ground.load(under_another_name(image, PROXY_IMAGE, self.ground.programs, folder))
 
     @contextmanager
-    def renewing(self) -> Iterator[None]:
-        """Restart istiod so that it looks every 30 seconds whether its root is to be renewed, not every hour."""
-        settings = (f"{_LOOKS}=30s", f"{_JITTER}=false")
+    def renewing(self, below: int = 20) -> Iterator[None]:
+        """Restart istiod so that it looks every 30 seconds whether less than so many percent of its root are left."""
+        settings = (f"{_LOOKS}=30s", f"{_JITTER}=false", f"{_GRACE}={below}")
         self.ground.kubectl("-n", HOME, "set", "env", "deployment/istiod", *settings)
         try:
             self._rolled_out(ISTIOD)
             yield
         finally:
-            self.ground.kubectl("-n", HOME, "set", "env", "deployment/istiod", f"{_LOOKS}-", f"{_JITTER}-")
+            self.ground.kubectl(
+                "-n", HOME, "set", "env", "deployment/istiod", f"{_LOOKS}-", f"{_JITTER}-", f"{_GRACE}-"
+            )
             self._rolled_out(ISTIOD)
 
     @contextmanager
@@ -210,7 +219,14 @@ class Mesh:
         return _fingerprint(ca_certificate(ca, self.now))
 
     def stored_root(self) -> str:
-        held = self.ground.get("-n", HOME, "secret", CA_SECRET)["data"]["ca-cert.pem"]
+        return self._of_the_secret("ca-cert.pem")
+
+    def kept_root(self) -> str:
+        """The one before it, which a change of ours keeps beside it."""
+        return self._of_the_secret("previous-ca-cert.pem")
+
+    def _of_the_secret(self, key: str) -> str:
+        held = self.ground.get("-n", HOME, "secret", CA_SECRET)["data"][key]
         return _fingerprint(x509.load_pem_x509_certificate(base64.b64decode(held)))
 
     def published(self) -> set[str]:

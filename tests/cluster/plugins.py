@@ -73,14 +73,15 @@ class Plugin:
     def __call__(self, *arguments: str, user: str = "admin") -> Answer:
         """Ask by `kubectl NAME VERB`: kubectl finds the plugin on the PATH."""
         words = [self.name.replace("_", "-"), *([self.verb] if self.verb else [])]
-        environment = {
-            "KUBECONFIG": str(self.ground.folder / f"{user}.kubeconfig"),
-            "PATH": os.pathsep.join((str(self.dist), self.ground.environment["PATH"])),
-        }
-        done = self.ground.run("kubectl", *words, "-o", "json", *arguments, environment=environment, cwd=self.folder)
+        asked = ("kubectl", *words, "-o", "json", *arguments)
+        done = self.ground.run(*asked, environment=self.environment(user), cwd=self.folder, timeout=600)
         if not done.stdout.startswith("{"):
             raise AssertionError(f"{words} {arguments}: {done.returncode}\n{done.stdout}{done.stderr}")
         return Answer(done.returncode, json.loads(done.stdout), done.stderr)
+
+    def environment(self, user: str = "admin") -> dict[str, str]:
+        path = os.pathsep.join((str(self.dist), self.ground.environment["PATH"]))
+        return {**self.ground.environment, "KUBECONFIG": str(self.ground.folder / f"{user}.kubeconfig"), "PATH": path}
 
     def of_dump(self, *arguments: str) -> Answer:
         """Ask of what `kubectl get -o yaml` says, as the manual has it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cluster.mesh import eventually
+from cluster.mesh import CA_SECRET, CACERTS, eventually
 from cluster.workloads import HOME
 
 if TYPE_CHECKING:
@@ -28,6 +28,26 @@ class Right(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.verb} {self.resource}" + (f' "{self.name}"' if self.name else "")
+
+
+# What the manual prints.
+EXPIRY = (
+    Right("list", "pods"),
+    Right("get", "secrets", CA_SECRET, HOME),
+    Right("get", "secrets", CACERTS, HOME),
+    Right("get", "secrets", "istiod-tls", HOME),
+    Right("list", "configmaps"),
+)
+CERTVERIFY = (
+    *EXPIRY,
+    Right("list", "namespaces"),
+    Right("list", "mutatingwebhookconfigurations", group="admissionregistration.k8s.io"),
+    Right("list", "validatingwebhookconfigurations", group="admissionregistration.k8s.io"),
+    Right("get", "configmaps", "istio", HOME),
+    Right("list", "workloadentries", group="networking.istio.io"),
+    Right("get", "pods/portforward"),
+    Right("create", "pods/portforward"),
+)
 
 
 @contextmanager

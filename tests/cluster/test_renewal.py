@@ -29,6 +29,7 @@ def test_a_renewal_with_another_key_identifier_refuses_who_has_moved_and_the_tra
         with mesh.renewing():
             _renewed(mesh, DUE)
             eventually(lambda: len(seen.failing) == 2 * len(STEADY), "the swift one refuses all, and all refuse it")
+            mesh.agent(SWIFT, "POST", "logging?connection=debug")
             seen.go_on()
         assert certverify().levels["root-held"] == "critical"
         log = mesh.ground.kubectl("-n", SWIFT.namespace, "logs", f"deployment/{SWIFT.name}", "-c", "istio-proxy")

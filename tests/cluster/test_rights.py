@@ -6,30 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cluster.mesh import CA_SECRET, CACERTS, Mesh
-from cluster.rights import USER, Right, granted
-from cluster.workloads import HOME
+from cluster.rights import CERTVERIFY, EXPIRY, USER, Right, granted
 
 if TYPE_CHECKING:
+    from cluster.mesh import Mesh
     from cluster.plugins import Plugin
 
-EXPIRY = (
-    Right("list", "pods"),
-    Right("get", "secrets", CA_SECRET, HOME),
-    Right("get", "secrets", CACERTS, HOME),
-    Right("get", "secrets", "istiod-tls", HOME),
-    Right("list", "configmaps"),
-)
-CERTVERIFY = (
-    *EXPIRY,
-    Right("list", "namespaces"),
-    Right("list", "mutatingwebhookconfigurations", group="admissionregistration.k8s.io"),
-    Right("list", "validatingwebhookconfigurations", group="admissionregistration.k8s.io"),
-    Right("get", "configmaps", "istio", HOME),
-    Right("list", "workloadentries", group="networking.istio.io"),
-    Right("get", "pods/portforward"),
-    Right("create", "pods/portforward"),
-)
 EXEC = (Right("get", "pods/exec"), Right("create", "pods/exec"))
 
 

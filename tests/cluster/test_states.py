@@ -177,7 +177,9 @@ def test_an_expired_root_is_told_while_istiod_does_not_get_ready(
     assert (told.code, told.levels["signer-valid"]) == (2, "critical")
     assert expiry.of_dump().verdict == told.verdict
     holding = certverify("--record", str(certverify.folder / "mesh.yaml"))
-    print(holding.code, holding.levels, proxies(holding), holding.places)
+    assert (holding.code, holding.levels) == (1, {"ca-loaded": "warning"})
+    assert proxies(holding) == dict.fromkeys(PROXIES, "ok")
+    assert failing(mesh) == set()
     assert certverify("-f", str(certverify.folder / "mesh.yaml")).verdict == holding.verdict
     mesh.store_root(ROOT)
     eventually(lambda: mesh.istiod_state() == ("Running", True), "istiod takes another root without a restart")

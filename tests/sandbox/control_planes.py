@@ -34,6 +34,13 @@ def workload(mesh: Mesh, control_plane: ControlPlane) -> Workload:
     )
 
 
+def places(mesh: Mesh) -> Iterator[tuple[str, str]]:
+    """Give namespace and name of each pod of an istiod or a Citadel, as they are described."""
+    for control_plane in mesh.control_planes:
+        described = workload(mesh, control_plane)
+        yield from ((mesh.home, described.pod_name(ordinal)) for ordinal in range(control_plane.replicas))
+
+
 def parts(mesh: Mesh) -> Iterator[Workload]:
     """Give what is described to stand beside a Citadel; a Pilot with a proxy is one of the proxies."""
     if mesh.era != "citadel":

@@ -141,8 +141,12 @@ async def forward(
     websocket = web.WebSocketResponse(protocols=(PROTOCOL,))
     await websocket.prepare(raw)
     running = body["status"]["phase"] == "Running"
-    admin = admins.get((target.namespace, target.name)) if running else None
-    connections = [_Connection(websocket, number, port, admin) for number, port in enumerate(ports)]
+
+    def listening() -> Admin | None:
+        """Look afresh: what a proxy holds may change while a connection is open."""
+        return admins.get((target.namespace, target.name)) if running else None
+
+    connections = [_Connection(websocket, number, port, listening) for number, port in enumerate(ports)]
     for connection in connections:
         await connection.open(body["metadata"]["uid"])
     await _serve(websocket, connections, closing)
@@ -173,11 +177,13 @@ async def _serve(websocket: web.WebSocketResponse, connections: list[_Connection
 class _Connection:
     """One forwarded TCP connection: bytes in, HTTP responses out."""
 
-    def __init__(self, websocket: web.WebSocketResponse, number: int, port: int, admin: Admin | None) -> None:
+    def __init__(
+        self, websocket: web.WebSocketResponse, number: int, port: int, listening: Callable[[], Admin | None]
+    ) -> None:
         self._websocket = websocket
         self._data, self._errors = bytes([number * 2]), bytes([number * 2 + 1])
         self._port = port
-        self._admin = admin
+        self._listening = listening
         self._received = b""
         self.is_open = True
 
@@ -185,7 +191,8 @@ class _Connection:
         named = struct.pack("<H", self._port)
         for channel in (self._data, self._errors):
             await self._websocket.send_bytes(channel + named)
-        if self._admin is None or self._port not in self._admin.ports:
+        admin = self._listening()
+        if admin is None or self._port not in admin.ports:
             where = f'failed to connect to localhost:{self._port} inside namespace "cni-{uid}"'
             why = f"IPv4: dial tcp4 127.0.0.1:{self._port}: connect: connection refused"
             text = (
@@ -201,11 +208,11 @@ class _Connection:
             await self._answer(head.decode("latin-1"))
 
     async def _answer(self, head: str) -> None:
-        assert self._admin is not None
-        if self._admin.proxy.answers == "hangs":
+        admin = self._listening()
+        if admin is None or admin.proxy.answers == "hangs":
             return
-        response = self._admin.answer(head.partition("\r\n")[0])
-        if self._admin.proxy.answers == "cut":
+        response = admin.answer(head.partition("\r\n")[0])
+        if admin.proxy.answers == "cut":
             response = response[: len(response) // 2]
             self.is_open = False
         for begin in range(0, len(response), 4096):

@@ -172,8 +172,8 @@ class Proxy:
     leaf: the certificate in its memory
     identities: of a ztunnel
     ending: on its way out, with a deletionTimestamp
-    answers: yes | refuses (nothing listens on 15000) | hangs | cut (in the middle of an answer) | garbage | busy (a 503)
-        | moved (a redirect) | large (20 MB)
+    answers: yes | refuses (nothing listens on 15000) | hangs | cut (in the middle of an answer) | garbage
+        | busy (a 503) | moved (a redirect) | large (20 MB)
     connected: without, istiod does not know it
     """
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from sandbox import selectors, tables
+from sandbox.entries import entry_of
 from sandbox.status import ApiError
 
 if TYPE_CHECKING:
@@ -58,22 +59,25 @@ class _Watch:
         """Go on until it is cancelled, or its client is gone."""
         await response.prepare(self._raw)
         for entry in self._standing:
-            await response.write(self._line(None, entry))
+            await response.write(self._line(None, entry, 0))
         with self._store.bell() as bell:
             while True:
                 bell.clear()
                 for change in self._store.changes[self._position :]:
                     self._position += 1
                     if change.resource == self._target.resource:
-                        await response.write(self._line(change.old, change.new))
+                        await response.write(self._line(change.old, change.new, change.version))
                 await bell.wait()
 
-    def _line(self, old: Entry | None, new: Entry | None) -> bytes:
-        """Give the line, or none where it is nothing to this watch."""
+    def _line(self, old: Entry | None, new: Entry | None, version: int) -> bytes:
+        """Give the line, or none where it is nothing to this watch; what is deleted has the version of that."""
         before, after = self._shows(old), self._shows(new)
         if after and new is not None:
             return self._event("MODIFIED" if before else "ADDED", new)
-        return self._event("DELETED", old) if before and old is not None else b""
+        if not before or old is None:
+            return b""
+        metadata = {**old.body["metadata"], "resourceVersion": str(version)}
+        return self._event("DELETED", entry_of({**old.body, "metadata": metadata}))
 
     def _shows(self, entry: Entry | None) -> bool:
         if entry is None:

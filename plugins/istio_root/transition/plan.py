@@ -127,7 +127,8 @@ def _steps(plan: Plan) -> Iterator[Step]:
         yield Step(Act.RESTART, rollout.ref, "restart it, so that it loads the root", "its new pods; the old ones gone")
     for rollout in plan.healed:
         yield Step(Act.HEAL, rollout.ref, "nothing: it waits for a root that is valid", "its pods to be ready")
-    if any(one.wanted for one in plan.signing) and (plan.writes or plan.stage is not Stage.FRESH):
+    loaded = any(one.wanted for one in plan.signing) or (plan.authority.instances and not plan.signing)
+    if loaded and (plan.writes or plan.stage is not Stage.FRESH):
         yield Step(Act.PUBLISH, plan.authority.ref, *_published(plan))
     for rollout in plan.restarted_after:
         yield Step(Act.RESTART_PARTS, rollout.ref, "restart it: it reads its certificate at its start", "its new pods")

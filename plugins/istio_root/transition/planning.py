@@ -129,7 +129,7 @@ def _with_target(plan: Plan, source: Source) -> Plan:
     if wish.verb is Verb.RESTORE and secret.previous:
         return replace(plan, change=replacing(secret, root, secret.previous, plan.now), target=secret.previous)
     key = _key_in(wish.key_file) if wish.key_file else read_key(source, secret.ref)
-    if not key or "PUBLIC KEY-----" in key:
+    if not wish.key_file and (not key or "PUBLIC KEY-----" in key):
         return replace(plan, target=None)  # a recording holds no private key: what it would be is told, not made
     try:
         made = reissue(root, key, not_before=plan.begins, not_after=plan.ends, drop_identifier=wish.drop)
@@ -147,7 +147,8 @@ def _key_in(path: str) -> str:
         return Path(path).read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not PEM"
-        raise ToolError(f"{path}: cannot be read as a key: {why}", "--key-file names a PEM file") from None
+    # Out here, for an error of decoding would take along what was read.
+    raise ToolError(f"{path}: cannot be read as a key: {why}", "--key-file names a PEM file")
 
 
 def _lasts(plan: Plan, secret: CaSecret, root: Certificate) -> bool:

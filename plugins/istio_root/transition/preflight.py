@@ -251,8 +251,6 @@ def renewal_far(plan: Plan, _terms: Terms) -> Iterator[Problem]:
     hint="let these take the present root first: restart what runs them, then look again",
 )
 def proxies_unharmed(plan: Plan, _terms: Terms) -> Iterator[Problem]:
-    if plan.target is None:
-        return
     for row in plan.impact.harmed:
         yield Problem(row.place, row.detail)
     for row in plan.impact.mended:

@@ -91,7 +91,8 @@ class CaSecret:
 
     @property
     def last_writer(self) -> str:
-        latest = max(self.writers, key=lambda one: one.when, default=None)
+        # Times are whole seconds: of two in one, it was the other one who wrote after us.
+        latest = max(self.writers, key=lambda one: (one.when, one.manager != FIELD_MANAGER), default=None)
         return f"{latest.manager} at {latest.when}" if latest else "nobody that its managedFields would name"
 
 
@@ -104,9 +105,13 @@ class Change:
     texts: Mapping[str, str] = field(repr=False)
 
     def patch(self, secret: CaSecret) -> dict[str, Any]:
-        """A merge patch (RFC 7386) that the API server takes only while the object is as it was read."""
+        """A merge patch (RFC 7386) that the API server takes only while the object is as it was read.
+
+        A recording that has no version of the object makes one that is taken in any case.
+        """
         encoded = {key: b64encode(text.encode()).decode() for key, text in self.texts.items()}
-        return {"metadata": {"resourceVersion": secret.resource_version}, "data": encoded}
+        guard = {"resourceVersion": secret.resource_version} if secret.resource_version else {}
+        return {"metadata": guard, "data": encoded}
 
 
 def read_secret(look: Look, ref: Ref) -> CaSecret | None:

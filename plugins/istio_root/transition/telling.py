@@ -40,7 +40,7 @@ _NEVER = Threshold(None, 0.0)
 
 def judge(plan: Plan) -> tuple[Finding, ...]:
     terms = Terms(plan.now, _NEVER, _NEVER)
-    return (*examine((_mesh(plan),), terms, ON_MESH), *examine((plan,), terms, _preflight(plan)))
+    return (*examine((_mesh(plan),), terms, _on_mesh(plan)), *examine((plan,), terms, _preflight(plan)))
 
 
 def tell(plan: Plan, findings: tuple[Finding, ...], remarks: tuple[str, ...]) -> Report:
@@ -56,7 +56,7 @@ def tell(plan: Plan, findings: tuple[Finding, ...], remarks: tuple[str, ...]) ->
         findings=findings,
         checked=checked(plan),
         remarks=(*remarks, *said(plan)),
-        not_asked=(*not_asked((_mesh(plan),), ON_MESH), *not_asked((plan,), _preflight(plan))),
+        not_asked=(*not_asked((_mesh(plan),), _on_mesh(plan)), *not_asked((plan,), _preflight(plan))),
         summary=_side_by_side(plan),
         commands=tuple(dict.fromkeys(row.mends for row in plan.impact.ended if row.mends)) if plan.expired else (),
         verdict=_verdict(plan, findings),
@@ -86,6 +86,11 @@ def facts(step: Step) -> Mapping[str, Any]:
 
 def _mesh(plan: Plan) -> Mesh:
     return replace(plan.mesh, gaps=plan.gaps, not_asked=plan.not_asked)
+
+
+def _on_mesh(plan: Plan) -> tuple[Check, ...]:
+    """A key that is given stands for the one of the Secret: that it signs proves that it belongs there."""
+    return tuple(one for one in ON_MESH if not (plan.wish.key_file and one is checks.key_matches))
 
 
 def _preflight(plan: Plan) -> tuple[Check, ...]:

@@ -251,6 +251,12 @@ class _ZtunnelDump(msgspec.Struct):
     certificates: list[_Identity]
 
 
+# Proxies are asked by many threads at once, and msgspec 0.22 shares its table of a shape before it has filled it: two
+# threads that meet a shape first crash the process. Here, at the import, there is one.
+for _shape in (_EnvoyDump, _Certs, _ZtunnelDump):
+    msgspec.json.Decoder(_shape)
+
+
 def _of_ztunnel(dump: _ZtunnelDump) -> tuple[Memory, ...]:
     return tuple(_of_identity(one) for one in dump.certificates)
 

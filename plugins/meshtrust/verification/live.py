@@ -139,7 +139,7 @@ class Looking:
         for memory in answer:
             self._judge_memory(proxy, memory, now)
         if not answer:  # a ztunnel without a workload on its node
-            self.tally.add(Row(Half.LIVE, str(proxy.kind), proxy.place, owner=proxy.owner, detail="holds no identity"))
+            self.tally.add(Row(Half.LIVE, proxy.kind.value, proxy.place, owner=proxy.owner, detail="holds no identity"))
         return True
 
     def _judge_memory(self, proxy: Proxy, memory: Memory, now: datetime) -> None:
@@ -173,7 +173,7 @@ class Looking:
         return Holding(
             place=proxy.place.at(memory.identity) if ztunnel else proxy.place,
             half=Half.LIVE,
-            kind="ztunnel identity" if ztunnel else str(proxy.kind),
+            kind="ztunnel identity" if ztunnel else proxy.kind.value,
             peer=Peer.OCTETS if ztunnel else Peer.ENVOY,
             roots=roots,
             chain=memory.chain,
@@ -198,7 +198,7 @@ class Looking:
 
     def _miss(self, proxy: Proxy, why: str) -> None:
         row = Row(
-            Half.LIVE, str(proxy.kind), proxy.place, level=Level.UNKNOWN, detail=why, owner=proxy.owner, moved=False
+            Half.LIVE, proxy.kind.value, proxy.place, level=Level.UNKNOWN, detail=why, owner=proxy.owner, moved=False
         )
         self.tally.miss(row, Gap(proxy.place, Sight.MEMORY, why))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox import building
+from sandbox import building, control_planes
 from sandbox.reactions.citadel import Citadel
 from sandbox.reactions.cluster import Cluster
 from sandbox.reactions.daemonsets import DaemonSets
@@ -31,8 +31,12 @@ class Reactions:
         self._kubelet = Kubelet(self.cluster, self._program)
         for controller in (Deployments(self.cluster, self._kubelet), DaemonSets(self.cluster, self._kubelet)):
             api.store.listeners.append(controller.see)
-        for pod in tuple(self.cluster.every("Pod")):
-            self._kubelet.adopt(pod)
+        # The first that is described is the first at work: it has the lock.
+        first = [place for part in meshes if part.era != "none" for place in control_planes.places(part)]
+        pods = {place_of(pod): pod for pod in self.cluster.every("Pod")}
+        for place in dict.fromkeys((*first, *pods)):
+            if place in pods:
+                self._kubelet.adopt(pods[place])
 
     def tick(self) -> None:
         """Let the rotator of every CA look at its Secret now."""

@@ -72,9 +72,8 @@ class Istiod:
         self._publisher.due.set()
 
     def _listen(self, pod: Pod) -> None:
-        told = Proxy("istiod", self.home, version=".".join(map(str, self._rotator.release)))
-        if pod.place not in self._cluster.admins:
-            self._cluster.admins[pod.place] = IstiodAdmin(self.mesh, told, self.name, hanging=self._cluster.hanging)
+        told = Proxy("istiod", self.home, version=self._rotator.version)
+        self._cluster.admins[pod.place] = IstiodAdmin(self.mesh, told, self.name, hanging=self._cluster.hanging)
 
     # The CA
 

@@ -136,6 +136,7 @@ class Kubelet:
             program = self._cluster.programs[pod.place] = self._program_of(body)
             try:
                 await program.run(pod)
+                await asyncio.Event().wait()  # one that has nothing more to do stays
             except Exited:
                 pod.is_ready = pod.resumed = False
                 pod.restarts += 1

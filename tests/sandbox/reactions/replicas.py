@@ -18,7 +18,7 @@ def replica(owner: Body, template: Body, hashed: Body, like: Body | None, number
     written = template["metadata"]
     before = {} if like is None else like["metadata"]
     metadata = meta(
-        f"{of}-{letters(f'{namespace}/{of}/{number}', 5)}",
+        f"{of}-{letters(f'{namespace}/{of}/{hashed}/{number}', 5)}",
         namespace,
         now,
         labels={**before.get("labels", {}), **written.get("labels", {}), **hashed},

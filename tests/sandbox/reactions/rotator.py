@@ -43,14 +43,14 @@ class Rotator:
         self._env = {one["name"]: one.get("value", "") for one in container.get("env", ())}
         self._random = random.Random(name)  # noqa: S311 - jitter, the same in each run
         matched = re.search(r":v?(\d+\.\d+\.\d+)", container["image"])
-        self._version = matched[1] if matched else holder.mesh.version
-        self.release = release(self._version)
+        self.version = matched[1] if matched else holder.mesh.version
+        self.release = release(self.version)
         self._manager = "pilot-discovery" if container["name"] == "discovery" else "istio_ca"
 
     @property
     def exists(self) -> bool:
         """Since 1.2.9, 1.3.5 and 1.4.0."""
-        patch = int(self._version.split(".")[2])
+        patch = int(self.version.split(".")[2])
         return self.release >= (1, 4) or patch >= {(1, 2): 9, (1, 3): 5}.get(self.release, patch + 1)
 
     @property
