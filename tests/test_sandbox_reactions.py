@@ -1,24 +1,22 @@
-"""A lively sandbox of the istiod era: what happens when somebody writes, as it was seen on real meshes."""
+"""A lively istiod: what it loads, when, and what it writes of it, as it was seen on real meshes."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from asking import connected, kubectl
+from asking import kubectl
 from reacting import (
     HOME,
     LIVELY,
     ROOT,
     extended,
-    in_memory,
     injection,
     key_identifiers,
     mesh,
-    of_node,
     one,
     patched,
     pod,
@@ -29,116 +27,14 @@ from reacting import (
     versions,
     write_root,
 )
-from sandbox import Authority, Ca, ControlPlane, Identity, Leaf, Lively, Namespace, Proxy, parse_mesh, serve
+from sandbox import Authority, Ca, ControlPlane, Lively, serve
 from sandbox.issuing import ca_certificate, pem, private_key
 
 DAY = timedelta(days=1)
-SOON = Leaf(issued=timedelta(hours=-12, minutes=6), ends=timedelta(hours=12))  # half of its life is over in 2 minutes
 INTERVAL = "CITADEL_SELF_SIGNED_ROOT_CERT_CHECK_INTERVAL"
 JITTER = "CITADEL_ENABLE_JITTER_FOR_ROOT_CERT_ROTATOR"
 LOCK = "istio-namespace-controller-election"
 TWO = (ControlPlane(revision="default"), ControlPlane(revision="canary"))
-
-
-# Deployments
-
-
-def test_a_restart_replaces_the_pod_by_one_that_starts_now() -> None:
-    with serve(mesh(), lively=LIVELY) as server:
-        old = pod(server, "istiod")
-        before = datetime.now(UTC).replace(microsecond=0)
-        restart(server, "deploy/istiod")
-        server.until(lambda: old not in pods(server, "istiod"))
-        (new,) = pods(server, "istiod").values()
-    started = new["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
-    assert before <= datetime.fromisoformat(started) <= datetime.now(UTC)
-    assert "kubectl.kubernetes.io/restartedAt" in new["metadata"]["annotations"]
-
-
-def test_the_clock_of_a_new_pod_is_the_servers() -> None:
-    with serve(mesh(), clock_offset=2 * DAY, lively=LIVELY) as server:
-        restart(server, "deploy/istiod")
-        server.until(lambda: len(pods(server, "istiod")) == 1)
-        (new,) = pods(server, "istiod").values()
-    started = new["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
-    assert datetime.fromisoformat(started) > datetime.now(UTC) + DAY
-
-
-def test_a_rollout_counts_as_kubernetes_does() -> None:
-    with serve(mesh(control_planes=(ControlPlane(replicas=2),)), lively=LIVELY) as server:
-        restart(server, "deploy/istiod")
-        told = [body for body in server.history("Deployment", HOME, "istiod") if body is not None]
-    status = [body["status"] for body in told if body["status"]["observedGeneration"] == 2]
-    assert max(one["replicas"] for one in status) == 4  # a surge of 100 %
-    assert min(one["availableReplicas"] for one in status) == 2  # none goes before another is there
-    last = {key: value for key, value in status[-1].items() if key != "conditions"}
-    assert last == {
-        "observedGeneration": 2,
-        "replicas": 2,
-        "updatedReplicas": 2,
-        "readyReplicas": 2,
-        "availableReplicas": 2,
-    }
-
-
-def test_a_pod_is_ending_before_it_is_gone() -> None:
-    with serve(mesh(), lively=LIVELY) as server:
-        old = pod(server, "istiod")
-        restart(server, "deploy/istiod")
-        server.until(lambda: old not in pods(server, "istiod"))
-        history = server.history("Pod", HOME, old)
-    assert history[-1] is None
-    assert history[-2] is not None
-    assert "deletionTimestamp" in history[-2]["metadata"]
-
-
-def test_a_paused_deployment_is_not_rolled_out() -> None:
-    with serve(mesh(), lively=LIVELY) as server:
-        old = pod(server, "istiod")
-        paused = json.dumps({"spec": {"paused": True}})
-        kubectl(server, "patch", "deploy/istiod", "-n", HOME, "--type=merge", "-p", paused)
-        template = {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}
-        with connected(server) as ask:
-            ask.patch(f"/apis/apps/v1/namespaces/{HOME}/deployments/istiod", {"spec": {"template": template}})
-        server.until(lambda: one(server, "Deployment", HOME, "istiod")["status"]["observedGeneration"] == 3)
-        assert list(pods(server, "istiod")) == [old]
-
-
-def test_a_daemon_set_is_rolled_out_one_by_one() -> None:
-    nodes = tuple(Proxy("ztunnel", HOME, "ztunnel", node=f"node{number}") for number in range(3))
-    with serve(mesh(proxies=nodes), lively=LIVELY) as server:
-        before = set(pods(server, "ztunnel"))
-        restart(server, "ds/ztunnel")
-        after = pods(server, "ztunnel")
-        told = [body["status"] for body in server.history("DaemonSet", HOME, "ztunnel") if body is not None]
-    assert len(after) == 3
-    assert not before & set(after)
-    assert {body["spec"]["nodeName"] for body in after.values()} == {"node0", "node1", "node2"}
-    assert min(status["numberAvailable"] for status in told) == 2
-
-
-def test_nothing_happens_by_itself_unless_it_is_asked_for() -> None:
-    with serve(mesh()) as server:
-        kubectl(server, "rollout", "restart", "deploy/istiod", "-n", HOME)
-        assert one(server, "Deployment", HOME, "istiod")["status"]["observedGeneration"] == 1
-        assert len(pods(server, "istiod")) == 1
-
-
-def test_a_description_can_ask_for_it() -> None:
-    described = parse_mesh("{namespaces: [bank], lively: {pace: 0.01, renews: true}}")
-    assert described.lively == Lively(pace=0.01, renews=True)
-    with serve(described) as server:
-        restart(server, "deploy/istiod")
-
-
-def test_a_reaction_that_fails_is_told_at_the_end() -> None:
-    broken = {"metadata": {"generation": 2}, "spec": {"strategy": {"rollingUpdate": {"maxSurge": "many"}}}}
-    with pytest.raises(ValueError, match="many"), serve(mesh(), lively=LIVELY) as server:  # noqa: PT012 - at its end
-        server.change("Deployment", HOME, "istiod", broken)
-        server.until(lambda: server.failure is not None)
-
-
-# istiod
 
 
 def test_a_new_root_is_loaded_and_published_at_the_restart() -> None:
@@ -325,93 +221,3 @@ def test_a_generated_cacerts_is_looked_after_where_istiod_is_told_so() -> None:
         server.change("Secret", HOME, "cacerts", {"stringData": {"ca-cert.pem": pem([new])}})
         server.tick()
         server.until(lambda: published(server) == [new, old])  # the mounted root is trusted, too
-
-
-# Proxies
-
-
-def test_an_envoy_takes_leaf_and_root_when_half_of_its_leaf_is_over() -> None:
-    proxies = (Proxy("ledger", "bank", leaf=SOON), Proxy("late", "bank"))
-    with serve(mesh(proxies=proxies), lively=LIVELY) as server:
-        old, new = ca_certificate(ROOT, server.mesh.now), extended(server.mesh)
-        write_root(server, new)
-        server.tick()
-        server.until(lambda: in_memory(server, "bank", pod(server, "ledger", "bank"))[1] == [new])
-        leaf, _ = in_memory(server, "bank", pod(server, "ledger", "bank"))
-        assert in_memory(server, "bank", pod(server, "late", "bank"))[1] == [old]
-    leaf.verify_directly_issued_by(new)
-    authority, subject = key_identifiers(leaf, new)
-    assert authority == subject is not None
-
-
-def test_a_leaf_of_a_root_without_an_identifier_names_none() -> None:
-    with serve(mesh(proxies=(Proxy("ledger", "bank"),)), lively=LIVELY) as server:
-        new = extended(server.mesh, identifier="none")
-        write_root(server, new)
-        server.tick()
-        server.renew("bank", pod(server, "ledger", "bank"))
-        server.until(lambda: in_memory(server, "bank", pod(server, "ledger", "bank"))[1] == [new])
-        leaf, _ = in_memory(server, "bank", pod(server, "ledger", "bank"))
-    assert key_identifiers(leaf, new) == (None, None)
-
-
-def test_all_proxies_move_soon_where_leaves_are_short() -> None:
-    proxies = (Proxy("ledger", "bank"), Proxy("gate", HOME, "gateway"), Proxy("native", "bank", "native"))
-    with serve(mesh(proxies=proxies), lively=replace(LIVELY, leaves=0.00001)) as server:
-        write_root(server, extended(server.mesh))
-        server.tick()
-        places = [("bank", "ledger"), (HOME, "gate"), ("bank", "native")]
-        for namespace, name in places:
-            found = pod(server, name, namespace)
-            server.until(lambda place=(namespace, found): in_memory(server, *place)[1] == [extended(server.mesh)])
-
-
-def test_a_new_pod_has_a_new_leaf_and_is_a_proxy_like_the_old_one() -> None:
-    with serve(mesh(proxies=(Proxy("ledger", "bank", version="1.28.1"),)), lively=LIVELY) as server:
-        write_root(server, extended(server.mesh))
-        server.tick()
-        restart(server, "deploy/ledger", "bank")
-        server.until(lambda: len(pods(server, "ledger", "bank")) == 1)
-        (new,) = pods(server, "ledger", "bank").values()
-        assert [one["name"] for one in new["spec"]["containers"]] == ["app", "istio-proxy"]
-        assert new["spec"]["containers"][1]["image"] == "docker.io/istio/proxyv2:1.28.1"
-        assert in_memory(server, "bank", new["metadata"]["name"])[1] == [extended(server.mesh)]
-        hanging = json.loads(server.admin(HOME, pod(server, "istiod"), "debug/syncz"))
-        assert [one["proxy"] for one in hanging] == [f"{new['metadata']['name']}.bank"]
-
-
-def test_a_leaf_that_was_overdue_from_the_beginning_stays() -> None:
-    overdue = Proxy("stuck", "bank", leaf=Leaf(issued=timedelta(hours=-20), ends=timedelta(hours=4)))
-    with serve(mesh(proxies=(overdue, Proxy("ledger", "bank", leaf=SOON))), lively=LIVELY) as server:
-        write_root(server, extended(server.mesh))
-        server.tick()
-        server.until(lambda: in_memory(server, "bank", pod(server, "ledger", "bank"))[1] == [extended(server.mesh)])
-        leaf, roots = in_memory(server, "bank", pod(server, "stuck", "bank"))
-    assert roots == [ca_certificate(ROOT, server.mesh.now)]
-    assert leaf.not_valid_before_utc < server.mesh.now - timedelta(hours=19)
-
-
-def test_the_identities_of_a_ztunnel_are_renewed_each_for_itself() -> None:
-    identities = (Identity("cart", "bank", leaf=SOON), Identity("till", "bank"))
-    with serve(mesh(proxies=(Proxy("ztunnel", HOME, "ztunnel", identities=identities),)), lively=LIVELY) as server:
-        old, new = [ca_certificate(ROOT, server.mesh.now)], [extended(server.mesh)]
-        write_root(server, *new)
-        server.tick()
-        server.until(lambda: of_node(server, pod(server, "ztunnel")) == {"cart": new, "till": old})
-        restart(server, "ds/ztunnel")
-        server.until(lambda: of_node(server, pod(server, "ztunnel")) == {"cart": new, "till": new})
-
-
-def test_a_proxy_without_an_istiod_keeps_what_it_has() -> None:
-    expired = replace(ROOT, ends=-2 * DAY)
-    described = mesh(
-        ca=Authority(root=expired),
-        control_planes=(ControlPlane(ready=False),),
-        proxies=(Proxy("ledger", "bank"),),
-        namespaces=(Namespace("bank"),),
-    )
-    with serve(described, lively=LIVELY) as server:
-        server.renew("bank", pod(server, "ledger", "bank"))
-        assert in_memory(server, "bank", pod(server, "ledger", "bank"))[1] == [ca_certificate(expired, described.now)]
-        write_root(server, extended(described))
-        server.until(lambda: in_memory(server, "bank", pod(server, "ledger", "bank"))[1] == [extended(described)])

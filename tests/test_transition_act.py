@@ -417,5 +417,3 @@ def test_the_command_line_does_it_all_and_says_so() -> None:
         assert told.returncode == 0
         assert [row["state"] for row in json.loads(told.stdout)["rows"]] == ["done"] * 3
         assert_whole(server)
-
-

@@ -70,7 +70,9 @@ MOMENTS = {
     "when they are looked at again": Moment(BUNDLES, passed=2),
 }
 # A restore reads no key, so that its third look at the Secret is the one back.
-RESTORING = {**MOMENTS, "when it is read back": Moment(SECRET, passed=2)} | {"when the key is read": Moment(SECRET, passed=1)}
+RESTORING = {**MOMENTS, "when it is read back": Moment(SECRET, passed=2)} | {
+    "when the key is read": Moment(SECRET, passed=1)
+}
 
 
 def cut_short(server: Server, moment: Moment, number: int, *args: str) -> tuple[int, str, str]:
@@ -237,9 +239,7 @@ class TestOthers:
 
     def test_a_secret_that_became_immutable_in_between_is_left_as_it_is(self) -> None:
         with lively(istiod()) as server:
-            server.on(
-                lambda _: server.change("Secret", HOME, CA, {"immutable": True}), method="PATCH", path=SECRET
-            )
+            server.on(lambda _: server.change("Secret", HOME, CA, {"immutable": True}), method="PATCH", path=SECRET)
             assert (run(server).code, root(server)) == (2, certificate(OLD))
 
     @pytest.mark.parametrize(
@@ -292,5 +292,3 @@ def test_a_root_is_restored_only_by_whoever_read_it_last() -> None:
         server.on(lambda _: write(server), method="PATCH", path=SECRET)
         ended = run(server, Verb.RESTORE)
         assert (ended.code, root(server)) == (2, certificate(NEWER)), ended.words
-
-

@@ -54,7 +54,10 @@ def istiod(root: Ca = OLD, **parts: Any) -> Mesh:
 
 def citadel(root: Ca = OLD, **parts: Any) -> Mesh:
     """The same before istiod, with a Citadel and an injector."""
-    return istiod(replace(root, identifier="none"), **({"era": "citadel", "version": "1.4.10", "parts": ("sidecar-injector",)} | parts))
+    return istiod(
+        replace(root, identifier="none"),
+        **({"era": "citadel", "version": "1.4.10", "parts": ("sidecar-injector",)} | parts),
+    )
 
 
 ERAS: dict[str, Callable[..., Mesh]] = {"istiod": istiod, "citadel": citadel}

@@ -50,7 +50,9 @@ _WIDE = ("SERIAL", "KEY-IDENTIFIER", "KEY", "SIGNATURE", "MADE-BY")
 def report(source: Source, scope: Scope, terms: Terms, remarks: tuple[str, ...]) -> Report:
     meshes = read_meshes(source, scope)
     findings = examine(meshes, terms, EXPIRY_CHECKS)
-    rows = sorted(_rows(meshes, _Levels(findings)), key=lambda row: (row.ends, row.role, row.place))
+    rows = sorted(
+        _rows(meshes, _Levels(findings)), key=lambda row: (row.role == Role.PREVIOUS, row.ends, row.role, row.place)
+    )
     return Report(
         tool="istio-root",
         command="expiry",
@@ -113,6 +115,8 @@ def _certificates(mesh: Mesh) -> Iterator[tuple[str, Ref, Certificate, str]]:
     for authority in (*mesh.authorities, *left_over):
         for anchor in authority.anchors:
             yield anchor.role, anchor.ref, anchor.certificate, _made_by(authority, anchor.certificate)
+        if kept := authority.previous:
+            yield kept.role, kept.ref, kept.certificate, _made_by(authority, kept.certificate)
     for anchor in mesh.serving:
         yield anchor.role, anchor.ref, anchor.certificate, ""
     for copy in mesh.copies:

@@ -16,7 +16,7 @@ from meshtrust.certificates import KeyIdentifier, extension_names
 from meshtrust.checks import certificates_read, dates
 from meshtrust.durations import short
 from meshtrust.findings import Level, Terms, Threshold, examine, not_asked
-from meshtrust.mesh import Era
+from meshtrust.mesh import Era, Sight
 from meshtrust.report import Report, Table, timestamp
 
 if TYPE_CHECKING:
@@ -226,7 +226,10 @@ def _verdict(plan: Plan, findings: tuple[Finding, ...]) -> str:
     if worst is Level.CRITICAL:
         return "blocked, nothing may be written"
     if not plan.steps:
-        return "nothing to do"
+        under_way = "nothing is to be written, and the control plane must be restarted"
+        return "nothing to do" if plan.stage is Stage.FRESH else under_way
+    if Sight.RIGHTS in plan.not_asked:
+        return f"{len(plan.steps)} steps on a living cluster; --emit FILE writes the patch"
     way = "it goes on from where it stands" if plan.stage is not Stage.FRESH else "nothing is written yet"
     if worst is Level.UNKNOWN:
         return f"{way}; what was not seen must be accepted (--accept-unseen)"

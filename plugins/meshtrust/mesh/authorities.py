@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from meshtrust.certificates import pair_fault, revocation_ends
+from meshtrust.certificates import pair_fault, parse_pem, revocation_ends
 from meshtrust.mesh import names
 from meshtrust.mesh.instances import signs_for_itself, switch
 from meshtrust.mesh.look import moment
@@ -235,7 +235,14 @@ def _self_signed(look: Look, secret: KubeObject) -> Authority:
         roots=(*((signer,) if signer else ()), *roots[1:]),
         key_ref=secret.ref.at(names.SIGNING_KEY),
         key_fault=_key_fault(look, secret, signer, names.SIGNING_KEY),
+        previous=_previous(look, secret),
     )
+
+
+def _previous(look: Look, secret: KubeObject) -> Anchor | None:
+    text = look.text(secret, names.PREVIOUS)
+    found = parse_pem(text).certificates if text else ()
+    return Anchor(secret.ref.at(names.PREVIOUS), Role.PREVIOUS, found[0]) if found else None
 
 
 def _annotated_key(secret: KubeObject) -> bool:
@@ -278,6 +285,7 @@ def _plugged_in(look: Look, cacerts: KubeObject) -> Authority:
         roots=tuple(Anchor(cacerts.ref.at(roots), Role.ROOT, certificate) for certificate in anchors),
         key_ref=cacerts.ref.at(key),
         key_fault=_key_fault(look, cacerts, signer, key),
+        previous=_previous(look, cacerts),
         revocations=_revocations(look, cacerts),
         missing=missing,
         handed_ref=cacerts.ref.at(at_chain),

@@ -38,6 +38,7 @@ class Role(StrEnum):
     COPY = "copy"
     SERVING = "serving"
     WAITS = "waits"  # takes over when the CA starts anew
+    PREVIOUS = "previous"  # what `restore` would put back
     UNUSED = "unused"
 
 
@@ -110,7 +111,8 @@ class Authority:
     """A CA of the mesh: what signs, what stands between it and its roots, and who signs with it.
 
     The roots are the whole trust bundle. `key_fault` says why the private key is not that of the signer.
-    `handed` is what a plugged-in CA sends along with each leaf, and `handed_ref` where it stands.
+    `handed` is what a plugged-in CA sends along with each leaf, and `handed_ref` where it stands. `previous` is what a
+    change of ours has kept: nobody uses it.
     """
 
     kind: Kind
@@ -124,6 +126,7 @@ class Authority:
     missing: tuple[str, ...] = ()
     handed_ref: Ref | None = None
     handed: tuple[Certificate, ...] = ()
+    previous: Anchor | None = None
     instances: tuple[Instance, ...] = ()
 
     @property

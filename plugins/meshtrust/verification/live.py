@@ -47,7 +47,8 @@ class Register:
     def of(cls, meshes: Iterable[Mesh], tally: Tally) -> Register:
         told = [root for reference in map(Reference.of, meshes) for root in reference.bundle]
         copies = [root for mesh in meshes for copy in mesh.copies for root in copy.certificates]
-        return cls({root.serial: root for root in (*told, *copies, *tally.roots)}, dict(tally.leaves))
+        kept = [ca.previous.certificate for mesh in meshes for ca in mesh.authorities if ca.previous]
+        return cls({root.serial: root for root in (*kept, *told, *copies, *tally.roots)}, dict(tally.leaves))
 
 
 @dataclass(frozen=True, slots=True)
