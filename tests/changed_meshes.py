@@ -92,7 +92,7 @@ def kept(previous: Ca, present: Ca = ROOT, *, at: timedelta = _YESTERDAY) -> Edi
 
 def pod_of(deployment: str) -> str:
     """Name of the pod of a part of a Citadel's control plane."""
-    names = (one["metadata"]["name"] for one in citadel().objects() if one["kind"] == "Pod")
+    names = (str(one["metadata"]["name"]) for one in citadel().objects() if one["kind"] == "Pod")
     return next(name for name in names if name.startswith(f"{deployment}-"))
 
 
@@ -297,11 +297,11 @@ TRANSITIONS: Mapping[str, Case] = {
     "a-copy-that-nobody-writes": warned(
         istiod(namespaces=(Namespace("kube-public", publishes=(STRANGE,)), *TEAMS)), "copies-known"
     ),
-    "webhooks-of-another-root": blocked(istiod(control_planes=(ControlPlane(ca_bundle=(STRANGE,)),)), "copies-known"),
+    "webhooks-of-another-root": blocked(istiod(control_planes=(ControlPlane(ca_bundle=(STRANGE,)),)), "webhooks-known"),
     "webhooks-with-another-identifier": Case(istiod(control_planes=(ControlPlane(ca_bundle=(SHA1,)),))),
     "webhooks-of-a-revision-that-is-gone": warned(
         istiod(control_planes=(ControlPlane(), ControlPlane(revision="gone", replicas=0, ca_bundle=(STRANGE,)))),
-        "copies-known",
+        "webhooks-known",
         "control-plane-ready",
     ),
     "a-proxy-of-another-key": warned(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox import Authority, ControlPlane, Edit, Identity, Namespace, Proxy
+from sandbox import Answer, Authority, ControlPlane, Edit, Identity, Namespace, Proxy
 from sandbox.issuing import ca_certificate
 from transitions import (
+    BUNDLES,
     CA,
     DEPLOYMENTS,
     ENDED,
@@ -24,14 +26,11 @@ from transitions import (
     SECRET,
     Ended,
     assert_whole,
-    begun,
     behind,
     certificate,
     changed,
     citadel,
-    decoded,
     editions,
-    environment,
     first,
     is_edition,
     istiod,
@@ -47,13 +46,9 @@ from transitions import (
 )
 
 if TYPE_CHECKING:
-    from sandbox import Mesh, Server
+    from sandbox import Server
 
 both_eras = pytest.mark.parametrize("era", ERAS)
-
-
-def held_by_old(era: str) -> Mesh:
-    return ERAS[era]()
 
 
 def verified(server: Server, *args: str) -> int:
@@ -196,6 +191,22 @@ class TestProxies:
             assert (shut.code, writes(server)) == (3, [])
             ended = run(server, wait=True, accept_unseen=True, timeout=6.0)
             assert ended.code == 3, ended.words
+
+
+class TestPublished:
+    def test_before_istiod_the_injectors_bundle_is_waited_for_too(self) -> None:
+        with lively(citadel()) as server:
+            ended = run(server)
+            assert (ended.code, ended.states["publish"]) == (0, "done"), ended.words
+            (hooks,) = server.objects("MutatingWebhookConfiguration")
+            held = {one["clientConfig"]["caBundle"] for one in hooks["webhooks"]}
+            assert [first(b64decode(one).decode()) for one in held] == [root(server)]
+
+    def test_every_namespace_is_waited_for(self) -> None:
+        with lively(istiod(namespaces=(Namespace("bank"), Namespace("shop"), Namespace("park")))) as server:
+            assert run(server).code == 0
+            assert len([place for place, _ in published(server) if place.startswith("ConfigMap")]) == 4
+            assert behind(server) == []
 
 
 class TestRestarts:
@@ -374,6 +385,28 @@ class TestInTheMiddle:
             ended = run(server)
             assert ended.code == 0, ended.words
             assert (root(server), behind(server)) == (certificate(OLD), [])
+
+    @both_eras
+    def test_a_restore_takes_back_what_is_written_and_not_loaded(self, era: str) -> None:
+        with lively(ERAS[era]()) as server:
+            old = root(server)
+            run(server, restart=False)
+            new = root(server)
+            ended = restore(server)
+            assert ended.code == 0, ended.words
+            assert (root(server), previous(server), behind(server)) == (old, new, [])
+            assert_whole(server)
+
+    def test_a_restore_takes_back_what_is_half_published(self) -> None:
+        with lively(istiod()) as server:
+            server.on(lambda _: server.faults.add(Answer(403), path=BUNDLES), method="PATCH", path=f"{DEPLOYMENTS}/*")
+            cut = run(server, timeout=1.0)
+            assert (cut.code, cut.states["restart"]) == (3, "done"), cut.words
+            server.faults.clear()
+            old, new = previous(server), root(server)
+            ended = restore(server)
+            assert ended.code == 0, ended.words
+            assert (root(server), previous(server), behind(server)) == (old, new, [])
 
 
 class TestGates:

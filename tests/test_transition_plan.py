@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from changed_meshes import HOME, SECRET, SHA1, edited, texts, wished, without_pr
 from meshes import NOW, OFF, RENEWED, ROOT, STRANGE, certificate_of, citadel, days, istiod
 from meshtrust.certificates import parse_pem
 from meshtrust.errors import UsageError
-from planned import acts, levels, live, recorded, steps
+from planned import acts, levels, live, read, recorded, steps
 from restored_meshes import AFTER_A_CHANGE, RESTORE
 from restored_meshes import ALL as CASES
 from sandbox import Authority, ControlPlane, Mesh, Proxy
@@ -159,6 +160,36 @@ class TestWritten:
 
 
 # The steps.
+
+
+class TestRecordingsThatLackSomething:
+    """What `kubectl get KIND,KIND -A -o yaml` leaves out is not asked, or unknown: never fine."""
+
+    def of(self, folder: Path, mesh: Mesh, *kinds: str) -> Report:
+        path = folder / "mesh.json"
+        listed = [one for one in mesh.objects() if one["kind"] in kinds]
+        path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": listed}))
+        return read(path)
+
+    def test_the_secrets_alone_tell_nothing_of_who_runs_and_who_holds_what(self, tmp_path: Path) -> None:
+        found = self.of(tmp_path, istiod(), "Secret")
+        assert (str(found.status), acts(found)) == ("unknown", ("write",))
+        assert {"ca-managed", "restart-safe", "control-plane-ready", "renewal-far"} <= set(found.not_asked)
+        assert {"change-finished", "copies-known", "proxies-unharmed"} <= levels(found).keys()
+        assert not said(found, "renew")
+
+    def test_without_the_webhooks_the_copies_are_judged_all_the_same(self, tmp_path: Path) -> None:
+        mesh = CASES["a-copy-of-another-root"].mesh
+        found = self.of(tmp_path, mesh, "Secret", "ConfigMap", "Pod", "Deployment")
+        assert levels(found) == {"copies-known": "critical"}
+        assert "webhooks-known" in found.not_asked
+
+    def test_without_the_deployments_no_restart_can_be_planned_and_their_state_is_not_asked(
+        self, tmp_path: Path
+    ) -> None:
+        found = self.of(tmp_path, istiod(), "Secret", "ConfigMap", "Pod")
+        assert "restart" not in acts(found)
+        assert "control-plane-ready" in found.not_asked
 
 
 class TestSteps:

@@ -170,6 +170,18 @@ def test_a_renewal_that_harms_is_to_be_forestalled_and_a_harmless_one_waited_for
     assert patient.startswith("let it, look again in two hours")
 
 
+def test_a_proxy_that_a_renewal_has_parted_stays_apart_or_is_taken_back_by_a_root_without_identifier(
+    tmp_path: Path,
+) -> None:
+    kept, dropped = (CASES[f"a-proxy-that-a-renewal-has-parted{more}"] for more in ("", "-is-taken-back"))
+    place, apart, _ = the_problem(kept.mesh, kept.wish, tmp_path)
+    assert place.startswith("Pod shop/slow-")
+    assert apart.startswith("already apart from the others: holds the same key with another key identifier")
+    _, mended, hint = the_problem(dropped.mesh, dropped.wish, tmp_path)
+    assert mended.startswith("apart from the present root, and belongs to the next one")
+    assert hint.startswith("restart what runs them after the change")
+
+
 def test_a_release_that_surely_keeps_its_old_root_is_told_from_one_that_may(tmp_path: Path) -> None:
     sure, unsure = (CASES[f"sidecars-that-{word}keep-the-old-root"].mesh for word in ("", "may-"))
     wish = Wish(Verb.TRANSITION)
@@ -226,8 +238,8 @@ BLIND = {
     "deployments": ("list", "deployments", "*", {"control-plane-ready"}),
     "pods": ("list", "pods", "*", {"ca-managed", "control-plane-ready", "proxies-unharmed", "proxies-reload"}),
     "copies": ("list", "configmaps", "", {"copies-known", "change-finished"}),
-    "webhooks": ("list", "mutatingwebhookconfigurations", "*", {"copies-known"}),
-    "validators": ("list", "validatingwebhookconfigurations", "*", {"copies-known"}),
+    "webhooks": ("list", "mutatingwebhookconfigurations", "*", {"webhooks-known"}),
+    "validators": ("list", "validatingwebhookconfigurations", "*", {"webhooks-known"}),
     "memory": ("create", "pods/*", "*", {"proxies-unharmed"}),
 }
 

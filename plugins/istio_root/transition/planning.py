@@ -130,7 +130,8 @@ def _with_target(plan: Plan, source: Source) -> Plan:
         return replace(plan, change=replacing(secret, root, secret.previous, plan.now), target=secret.previous)
     key = _key_in(wish.key_file) if wish.key_file else read_key(source, secret.ref)
     if not wish.key_file and (not key or "PUBLIC KEY-----" in key):
-        return replace(plan, target=None)  # a recording holds no private key: what it would be is told, not made
+        # A recording holds no private key: what the root would be is told, not made.
+        return replace(plan, target=None, unsigned="" if source.recorded else "no private key stands in it")
     try:
         made = reissue(root, key, not_before=plan.begins, not_after=plan.ends, drop_identifier=wish.drop)
         (new,) = parse_pem(made).certificates

@@ -154,21 +154,33 @@ def lifetime_gains(plan: Plan, _terms: Terms) -> Iterator[Problem]:
 @check(
     "copies-known",
     Level.CRITICAL,
-    says="what is published and patched is the root that signs, or another edition of it",
-    needs=(Sight.COPIES, Sight.WEBHOOKS),
+    says="what is published is the root that signs, or another edition of it",
+    needs=(Sight.COPIES,),
     hint="what holds another root is mended first: kubectl istio-certverify --stored tells how",
 )
 def copies_known(plan: Plan, _terms: Terms) -> Iterator[Problem]:
     """Dates do not matter here: an expired root is what this is for."""
-    if plan.root is None:
-        return
-    for copy, peer in (
-        *((copy, Peer.EVERYONE) for copy in plan.mesh.copies),
-        *((hook, Peer.OCTETS) for hook in plan.mesh.webhooks),
-    ):
-        if not copy.certificates or any(held.stands_in_for(plan.root, peer) for held in copy.certificates):
-            continue
-        yield _of_stranger(plan.root, copy)
+    if plan.root:
+        yield from _of_strangers(plan.root, plan.mesh.copies, Peer.EVERYONE)
+
+
+@check(
+    "webhooks-known",
+    Level.CRITICAL,
+    says="what the webhooks are told to trust is the root that signs, or another edition of it",
+    needs=(Sight.WEBHOOKS,),
+    hint="what holds another root is mended first: kubectl istio-certverify --stored tells how",
+)
+def webhooks_known(plan: Plan, _terms: Terms) -> Iterator[Problem]:
+    """Their reader is the API server, which does not mind key identifiers."""
+    if plan.root:
+        yield from _of_strangers(plan.root, plan.mesh.webhooks, Peer.OCTETS)
+
+
+def _of_strangers(root: Certificate, copies: tuple[Copy, ...], peer: Peer) -> Iterator[Problem]:
+    for copy in copies:
+        if copy.certificates and not any(held.stands_in_for(root, peer) for held in copy.certificates):
+            yield _of_stranger(root, copy)
 
 
 def _of_stranger(root: Certificate, copy: Copy) -> Problem:
@@ -369,6 +381,7 @@ PREFLIGHT = (
     root_proven,
     lifetime_gains,
     copies_known,
+    webhooks_known,
     change_finished,
     control_plane_ready,
     renewal_far,

@@ -171,7 +171,7 @@ def _healing(plan: Plan) -> str:
 
 def _own_renewal(plan: Plan, home: str) -> Iterator[str]:
     """What the CA's own renewal would do to the root as it stands, and what it will do to the next one."""
-    if plan.authority is None or plan.secret is None or plan.root is None:
+    if plan.authority is None or not plan.authority.instances or plan.secret is None or plan.root is None:
         return
     present = remark(forecast_of(plan.authority, plan.secret.ref, plan.root), plan.mesh.era, plan.now)
     target = plan.target or plan.root

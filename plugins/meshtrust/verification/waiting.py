@@ -58,12 +58,14 @@ def wait_for_workloads(
     """
     begin, pause = monotonic(), _FIRST
     ends = min(ends, begin + _seconds_until_moved(_late_secrets(rows), now))
-    while (left := _late_secrets(rows)) and (rest := ends - monotonic()) > 0:
-        progress(f"stored: {len(left)} Secrets have not moved yet, {monotonic() - begin:.0f}s")
-        sleep(min(pause, rest))
-        pause = min(pause * _GROWTH, _LONGEST)
-        look_again()
-    progress("")
+    try:
+        while (left := _late_secrets(rows)) and (rest := ends - monotonic()) > 0:
+            progress(f"stored: {len(left)} Secrets have not moved yet, {monotonic() - begin:.0f}s")
+            sleep(min(pause, rest))
+            pause = min(pause * _GROWTH, _LONGEST)
+            look_again()
+    finally:
+        progress("")
 
 
 def _late_secrets(rows: Mapping[Ref, Row]) -> tuple[Row, ...]:
