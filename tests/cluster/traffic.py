@@ -43,9 +43,13 @@ _FINE = "HTTP/1.1 200"
 _TRIED = "connection failure"
 
 
+# Where nobody was reached, nobody was refused: on a busy machine a probe is late, and its pod is no peer for a while.
+_NOT_REACHED = ("no healthy upstream", "connection timeout", "no answer")
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One request that was not answered, and what stood in its place."""
+    """One request that was refused, and what stood in the place of an answer."""
 
     at: datetime
     pair: Pair
@@ -111,7 +115,7 @@ class Traffic:
         """Count an answer, from the first one on that comes of a connection."""
         fine = said.startswith(_FINE)
         with self._lock:
-            if not (fine or _TRIED in said or self._asked[pair]):
+            if not (fine or _TRIED in said or self._asked[pair]) or any(words in said for words in _NOT_REACHED):
                 return
             self._asked[pair] += 1
             if not fine:
@@ -156,9 +160,9 @@ class _Loop:
 
     def _listen(self) -> None:
         for line in self._process.stdout or ():
-            host, _, said = line.decode().replace("\r", "").strip().partition(" ")
-            if said.strip():  # the last line may be cut off
-                self._traffic.hear((self.asker, self._names[host]), said)
+            if line.endswith(b"\n"):  # the last one may be cut off
+                host, _, said = line.decode().replace("\r", "").strip().partition(" ")
+                self._traffic.hear((self.asker, self._names[host]), said or "no answer within 10 seconds")
 
 
 @contextmanager
