@@ -220,6 +220,7 @@ TRANSITIONS: Mapping[str, Case] = {
         ),
         "instances-agree",
         "copies-known",
+        "webhooks-known",
         steps=("write", "restart", "restart", "publish"),
     ),
     "several-revisions-of-one-root": Case(

@@ -216,6 +216,9 @@ CASES: Mapping[str, Case] = {
     "next-edition-of-the-root-begins-tomorrow": Case(
         istiod(ca=replace(PLUGGED, more_roots=(replace(CORPORATE, starts=days(1), ends=days(9000)),)))
     ),
+    "stale-copy-in-a-namespace-that-ends": warning(
+        istiod(namespaces=(Namespace("bank", terminating=True, publishes=(STRANGE,)), TEAMS[1])), "copies-agree"
+    ),
     "stale-copy-where-istiod-writes-none": warning(
         istiod(namespaces=(Namespace("kube-public", publishes=(STRANGE,)), *TEAMS)), "copies-agree"
     ),

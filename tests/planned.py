@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sandbox import Mesh
     from sandbox.server import Server
 
-_FINGERPRINT = re.compile(r"(?:[0-9a-f]{2}:){7}[0-9a-f]{2}")
+_OF_A_RUN = re.compile(r"(?:[0-9a-f]{2}:){7}[0-9a-f]{2}|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 def live(server: Server, wish: Wish = TRANSITION, *, home: str = "", request_timeout: float = 10.0) -> Report:
@@ -55,9 +55,9 @@ def steps(found: Report) -> list[tuple[str, str]]:
 
 
 def problems(found: Report) -> list[tuple[str, str, str]]:
-    """Level, place and detail of each, without the fingerprints: a new root has another one in every run."""
+    """Level, place and detail of each, without what is another in every run: fingerprints of a new root, seconds."""
     return [
-        (str(finding.level_of(problem)), str(problem.place), _FINGERPRINT.sub("…", problem.detail))
+        (str(finding.level_of(problem)), str(problem.place), _OF_A_RUN.sub("…", problem.detail))
         for finding in found.findings
         for problem in finding.problems
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from base64 import b64encode
 from dataclasses import dataclass, replace
 from threading import Barrier, Event
 from typing import TYPE_CHECKING, Any
@@ -183,8 +184,6 @@ def renewed() -> dict[str, Any]:
 
 
 def encoded(patch: dict[str, Any]) -> dict[str, Any]:
-    from base64 import b64encode  # noqa: PLC0415 - the only place that wants it
-
     return {"data": {key: b64encode(value.encode()).decode() for key, value in patch["stringData"].items()}}
 
 
@@ -263,7 +262,11 @@ class TestTwo:
     def test_of_two_who_write_at_the_same_time_one_wins_and_the_other_stops(self) -> None:
         together = Barrier(2)
         with lively(istiod()) as server:
-            server.on(lambda _: together.wait(30) and None, method="PATCH", path=SECRET, times=2)
+
+            def meet(_: object) -> None:
+                together.wait(30)
+
+            server.on(meet, method="PATCH", path=SECRET, times=2)
             both = [begun(server, "transition", "--apply", "--yes") for _ in range(2)]
             said = [one.communicate(timeout=60) for one in both]
             assert sorted(one.returncode for one in both) == [0, 2], said

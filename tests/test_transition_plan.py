@@ -336,7 +336,7 @@ MUTUAL_TLS: Mapping[str, tuple[Mesh, bool]] = {
     "citadel-mesh-policy": (citadel(edits=(edited("MeshPolicy", "default", PEERS, ""),)), True),
     "citadel-policy": (citadel(edits=(edited("Policy", "default", PEERS, "bank"),)), True),
     "citadel-policy-of-tokens": (
-        citadel(edits=(edited("Policy", "default", {"spec": {"origins": [{"jwt": {}}]}}, "bank"),)),
+        citadel(edits=(edited("Policy", "default", {"spec": {"peers": [{"jwt": {}}]}}, "bank"),)),
         False,
     ),
     "citadel-destination-rule": (citadel(edits=(edited("DestinationRule", "default", DESTINATION),)), True),

@@ -155,7 +155,12 @@ def test_while_somebody_thinks_another_one_may_write_and_then_it_is_not_overwrit
 
 def test_the_question_is_asked_once_and_a_no_is_a_refusal() -> None:
     asked = []
+
+    def no(question: str) -> bool:
+        asked.append(question)
+        return False
+
     with lively(istiod()) as server:
-        ended = run(server, ask=lambda question: bool(asked.append(question)))
+        ended = run(server, ask=no)
         assert (ended.code, len(asked), len(ended.shown)) == (Refused.status, 1, 1)
         assert writes(server) == []

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from istio_root.transition.changing import change
@@ -155,13 +156,16 @@ def command(*args: str, module: str = "istio_root") -> list[str]:
 
 def typed(server: Server, *args: str, module: str = "istio_root", **more: Any) -> subprocess.CompletedProcess[str]:
     """Run a command line to its end, with nobody at a terminal."""
-    options = {"env": environment(server), "stdin": subprocess.DEVNULL, "capture_output": True} | more
-    return subprocess.run(command(*args, module=module), text=True, timeout=120, check=False, **options)
+    options: dict[str, Any] = {"env": environment(server), "stdin": subprocess.DEVNULL, "capture_output": True} | more
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        command(*args, module=module), text=True, timeout=120, check=False, **options
+    )
+    return done
 
 
 def begun(server: Server, *args: str, **more: Any) -> subprocess.Popen[str]:
     """Start a command line, and let it run."""
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command(*args), text=True, env=environment(server), **(pipes | more))
 
 
@@ -179,8 +183,6 @@ def decoded(body: dict[str, Any]) -> dict[str, str]:
 
 
 def fingerprint_of(one: x509.Certificate) -> str:
-    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - the only place that wants it
-
     return one.fingerprint(SHA256()).hex()
 
 

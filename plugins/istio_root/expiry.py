@@ -11,7 +11,7 @@ from meshtrust.certificates import Certificate, KeyIdentifier, printable_organiz
 from meshtrust.checks import ca_loaded, certificates_read, copies_agree, home_copies, signing_root
 from meshtrust.durations import short
 from meshtrust.findings import Finding, Level, Terms, examine, not_asked
-from meshtrust.mesh import Authority, Era, Kind, Mesh, Role, read_meshes
+from meshtrust.mesh import Authority, Era, Kind, Look, Mesh, Role, read_meshes
 from meshtrust.report import Report, Table, timestamp
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ _WIDE = ("SERIAL", "KEY-IDENTIFIER", "KEY", "SIGNATURE", "MADE-BY")
 
 
 def report(source: Source, scope: Scope, terms: Terms, remarks: tuple[str, ...]) -> Report:
-    meshes = read_meshes(source, scope)
+    meshes = _with_places(source, scope, read_meshes(source, scope), terms)
     findings = examine(meshes, terms, EXPIRY_CHECKS)
     rows = sorted(
         _rows(meshes, _Levels(findings)), key=lambda row: (row.role == Role.PREVIOUS, row.ends, row.role, row.place)
@@ -65,6 +65,15 @@ def report(source: Source, scope: Scope, terms: Terms, remarks: tuple[str, ...])
         remarks=(*remarks, *(line for mesh in meshes for line in _remarks(mesh, terms.now))),
         not_asked=not_asked(meshes, EXPIRY_CHECKS),
     )
+
+
+def _with_places(source: Source, scope: Scope, meshes: tuple[Mesh, ...], terms: Terms) -> tuple[Mesh, ...]:
+    """Where a copy is stale it matters whether anybody keeps it current; where that is not seen, somebody should."""
+    if not any(problem for mesh in meshes for problem in copies_agree.rule(mesh, terms)):
+        return meshes
+    from meshtrust.verification.places import with_places  # noqa: PLC0415 - of a mesh in order it is not asked
+
+    return with_places(Look(source), meshes, scope)
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,8 +137,7 @@ _DO_NOT_RESTART = (
     Level.CRITICAL,
     says="every published copy holds the root that signs",
     needs=(Sight.COPIES,),
-    hint="istiod writes them: is it running, and may it write there? A namespace that ends, or that the "
-    "discoverySelectors leave out, keeps a stale one: kubectl istio-certverify --stored tells",
+    hint="istiod writes them: is it running, and may it write there?",
 )
 def copies_agree(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
     held = {copy.ref.namespace for copy in mesh.copies}

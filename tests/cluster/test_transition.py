@@ -26,11 +26,16 @@ BRISK = Workload("brisk", "shop", native=False, leaf="2m")
 TARDY = Workload("tardy", "shop", leaf="3m")
 MOVING = (SWIFT, BRISK, TARDY)
 APPLY = ("--apply", "--yes", "--timeout", "5m")
+WRITING = (
+    Right("patch", "secrets", CA_SECRET, HOME),
+    Right("list", "deployments", "", HOME, "apps"),
+    Right("patch", "deployments", "istiod", HOME, "apps"),
+)
 TRANSITION = (
     *CERTVERIFY,
-    Right("patch", "secrets", CA_SECRET, HOME),
-    Right("list", "deployments", group="apps"),
-    Right("patch", "deployments", "istiod", HOME, "apps"),
+    Right("list", "secrets", "", HOME),
+    Right("list", "peerauthentications", group="security.istio.io"),
+    *WRITING,
 )
 
 
@@ -146,7 +151,7 @@ def test_the_rights_that_a_transition_needs_are_enough(mesh: Mesh, transition: P
     assert mesh.stored_root() != mesh.fingerprint(ROOT)
 
 
-@pytest.mark.parametrize("missing", TRANSITION[-3:], ids=str)
+@pytest.mark.parametrize("missing", WRITING, ids=str)
 def test_with_one_right_less_nothing_is_written_and_it_is_named(mesh: Mesh, transition: Plugin, missing: Right) -> None:
     with granted(mesh, TRANSITION, missing):
         done = transition(*APPLY, user=USER)

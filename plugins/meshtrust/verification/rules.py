@@ -142,7 +142,7 @@ def leaf_valid(case: Case, now: datetime) -> Iterator[Problem]:
 @check(
     "leaf-renewed",
     Level.WARNING,
-    says="every leaf past half of its life has been renewed",
+    says="every leaf past its point of renewal has been renewed",
     needs=_SEEN,
     hint="the renewal fails: the log of its agent (of ztunnel, of Citadel) tells why",
 )

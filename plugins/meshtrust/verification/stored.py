@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from meshtrust.certificates import Peer
-from meshtrust.errors import ToolError, Unseen
+from meshtrust.errors import Unseen
 from meshtrust.findings import Level
 from meshtrust.mesh import (
     Era,
@@ -17,7 +17,6 @@ from meshtrust.mesh import (
     Instance,
     Look,
     Mesh,
-    Place,
     Sight,
     WorkloadCertificate,
     hooks_of,
@@ -26,13 +25,12 @@ from meshtrust.mesh import (
     read_hooks,
     read_places,
     read_workloads,
-    unpublished,
     unserved,
 )
 from meshtrust.mesh.publishing import WEBHOOK_KINDS
 from meshtrust.objects import Ref
-from meshtrust.selectors import Requirement, Selector
 from meshtrust.verification.holding import Case, Half, Holding, Reference, span_of
+from meshtrust.verification.places import instances_of, of_istiod, with_places
 from meshtrust.verification.rules import root_held
 from meshtrust.versions import ROTATOR
 
@@ -44,28 +42,20 @@ if TYPE_CHECKING:
     from meshtrust.verification.tally import Tally
 
 _RESYNC, _EACH = timedelta(seconds=60), timedelta(seconds=0.4)  # of Citadel: a look a minute, five requests a second
-_OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
-
-
-def instances_of(mesh: Mesh) -> tuple[Instance, ...]:
-    return tuple(instance for authority in mesh.authorities for instance in authority.instances)
 
 
 def with_published(look: Look, meshes: tuple[Mesh, ...], scope: Scope) -> tuple[Mesh, ...]:
     """Add what each mesh publishes beside its copies of the root: which are missing, which nobody writes, webhooks."""
     recorded = look.source.recorded
-    places = read_places(look, scope.namespace)
     hooks = Hooks() if scope.namespace else read_hooks(look)
     if hooks.foreign:
         look.remarks.append(f"{hooks.foreign} webhooks call a URL of the user's: not judged")
     found = []
-    for mesh in meshes:
-        mine = instances_of(mesh)
-        selectors = _selectors(look, mesh, mine)
-        judged = _with_places(mesh, places, mine, selectors, meshes)
+    for mesh in with_places(look, meshes, scope):
+        mine = of_istiod(instances_of(mesh))
         homes = () if scope.istio_namespace else tuple(one.namespace for one in meshes)
-        webhooks = tuple(hooks_of(mesh.namespace, homes, hooks, _of_istiod(mine)))
-        if any(not publishes(i) for i in _of_istiod(mine)):
+        webhooks = tuple(hooks_of(mesh.namespace, homes, hooks, mine))
+        if any(not publishes(i) for i in mine):
             webhooks = ()  # with another provider of the serving certificate the bundle is the user's
         not_asked = set(mesh.not_asked)
         if recorded and not look.source.holds("Namespace"):
@@ -73,82 +63,8 @@ def with_published(look: Look, meshes: tuple[Mesh, ...], scope: Scope) -> tuple[
         if scope.namespace or (recorded and not any(look.source.holds(kind) for kind in WEBHOOK_KINDS)):
             not_asked.add(Sight.WEBHOOKS)
         broken = (*mesh.broken, *(one for one in look.broken if one.ref in {hook.ref for hook in webhooks}))
-        found.append(replace(judged, webhooks=webhooks, broken=broken, not_asked=frozenset(not_asked)))
+        found.append(replace(mesh, webhooks=webhooks, broken=broken, not_asked=frozenset(not_asked)))
     return tuple(found)
-
-
-def _of_istiod(instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
-    return tuple(instance for instance in instances if instance.era is Era.ISTIOD)
-
-
-def _with_places(
-    mesh: Mesh,
-    places: tuple[Place, ...],
-    instances: tuple[Instance, ...],
-    selectors: tuple[Selector, ...],
-    meshes: tuple[Mesh, ...],
-) -> Mesh:
-    """A copy where nobody writes any is a warning at most; where somebody should, a missing one is one too."""
-    istiods = tuple(instance for instance in instances if publishes(instance))
-    ignored = {place.name: unpublished(place, istiods, selectors) for place in places} if istiods else {}
-    copies = tuple(
-        replace(copy, left_behind=copy.left_behind or ignored.get(copy.ref.namespace, "")) for copy in mesh.copies
-    )
-    return replace(mesh, copies=copies, missing=_missing(mesh, ignored, istiods, meshes))
-
-
-def _missing(
-    mesh: Mesh, ignored: Mapping[str, str], istiods: tuple[Instance, ...], meshes: tuple[Mesh, ...]
-) -> tuple[Ref, ...]:
-    """Only where copies are published at all, and seen to be; the one at home is `copies-agree`'s."""
-    seen = not any(gap.sight is Sight.COPIES for gap in mesh.gaps)
-    if not istiods or not seen or any(not copy.ref.namespace for copy in mesh.copies):
-        return ()
-    held = {copy.ref.namespace for other in meshes for copy in other.copies}
-    name = istiods[0].env.get(names.ROOT_CONFIGMAP_NAME) or names.ROOT_CONFIGMAP
-    homes = {other.namespace for other in meshes}
-    return tuple(
-        Ref("ConfigMap", place, name) for place, why in ignored.items() if not why and place not in held | homes
-    )
-
-
-def _selectors(look: Look, mesh: Mesh, instances: tuple[Instance, ...]) -> tuple[Selector, ...]:
-    """The discoverySelectors of every revision; none where one of them selects everything."""
-    found: list[Selector] = []
-    for revision in sorted({instance.revision for instance in _of_istiod(instances)}):
-        name = names.MESH_CONFIG if revision in ("", names.DEFAULT_REVISION) else f"{names.MESH_CONFIG}-{revision}"
-        config = look.one(Sight.NAMESPACES, "ConfigMap", mesh.namespace, name)
-        selectors = _read_selectors(look, config.ref, look.text(config, names.MESH_CONFIG_KEY)) if config else ()
-        if not selectors:
-            return ()
-        found += selectors
-    return tuple(found)
-
-
-def _read_selectors(look: Look, place: Ref, text: str) -> tuple[Selector, ...]:
-    if names.DISCOVERY_SELECTORS not in text:
-        return ()
-    from meshtrust.manifests.documents import documents  # noqa: PLC0415 - few meshes have any, and YAML costs
-
-    try:
-        (config,) = documents(text.encode())
-        listed = config.get(names.DISCOVERY_SELECTORS) or ()
-        return tuple(_selector(one) for one in listed)
-    except (ToolError, ValueError, AttributeError, KeyError, TypeError):
-        look.gaps.append(
-            Gap(place.at(names.MESH_CONFIG_KEY), Sight.NAMESPACES, "its discoverySelectors are not readable")
-        )
-        return ()
-
-
-def _selector(one: Mapping[str, Any]) -> Selector:
-    """A LabelSelector as objects have it (matchLabels, matchExpressions)."""
-    equal = [Requirement(key, "in", (value,)) for key, value in (one.get("matchLabels") or {}).items()]
-    more = [
-        Requirement(term["key"], _OPERATORS[term["operator"]], tuple(term.get("values") or ()))
-        for term in one.get("matchExpressions") or ()
-    ]
-    return Selector((*equal, *more))
 
 
 # Citadel's Secrets, one after the other.
