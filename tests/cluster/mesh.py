@@ -36,6 +36,7 @@ CANARY = f"{HOME}/istiod-canary"
 CA_SECRET = "istio-ca-secret"
 CACERTS = "cacerts"
 ROOT_CONFIGMAP = "istio-ca-root-cert"
+_KEPT = "previous-ca-cert.pem"  # by a change of ours
 _ISTIOD = "pilot-discovery"  # as which it writes
 _HELLO = "hello"
 # How busybox's wget names what Envoy says where it cannot reach its peer.
@@ -104,6 +105,7 @@ class Mesh:
         files = {"ca-cert.pem": certificate, "root-cert.pem": certificate, "ca-key.pem": key_pem(ca.key, ca.key_type)}
         empty = {"cert-chain.pem": "", "key.pem": ""}
         self.ground.apply(_secret(CA_SECRET, "istio.io/ca-root", {**files, **empty}), manager=_ISTIOD)
+        self.merge(HOME, "secret", CA_SECRET, {"data": {_KEPT: None}}, manager=_ISTIOD)
 
     def plug_in(self, intermediate: Ca) -> None:
         """Put an intermediate and the root above it into `cacerts`, as istio's own tools do, and restart nothing."""
@@ -197,11 +199,11 @@ class Mesh:
         wanted = self.fingerprint(ca) if ca else self.stored_root()
         eventually(lambda: self.published() == {wanted}, f"every copy holds {wanted}")
 
-    def merge(self, namespace: str, kind: str, name: str, patch: Mapping[str, Any]) -> None:
-        self.ground.kubectl("-n", namespace, "patch", kind, name, "--type=merge", "-p", json.dumps(patch))
-
-    def secrets(self) -> set[str]:
-        return {secret["metadata"]["name"] for secret in self.ground.get("-n", HOME, "secrets")["items"]}
+    def merge(
+        self, namespace: str, kind: str, name: str, patch: Mapping[str, Any], manager: str = "kubectl-patch"
+    ) -> None:
+        how = ("--type=merge", f"--field-manager={manager}", "-p", json.dumps(patch))
+        self.ground.kubectl("-n", namespace, "patch", kind, name, *how)
 
     def istiod_state(self) -> tuple[str, bool]:
         """Give the phase of the one istiod, and whether it is ready."""
@@ -223,7 +225,7 @@ class Mesh:
 
     def kept_root(self) -> str:
         """The one before it, which a change of ours keeps beside it."""
-        return self._of_the_secret("previous-ca-cert.pem")
+        return self._of_the_secret(_KEPT)
 
     def _of_the_secret(self, key: str) -> str:
         held = self.ground.get("-n", HOME, "secret", CA_SECRET)["data"][key]
