@@ -202,7 +202,7 @@ def _moving(plan: Plan, home: str) -> Iterator[str]:
     if impact.mutual_tls is False:
         yield f"{home}: mutual TLS is not used: nothing can break, and this may still be done"
     waiting = [row for row in impact.rows if row.moves_by and row.moves_by > plan.now]
-    if waiting and impact.moves_by and not plan.expired:
+    if waiting and impact.moves_by and not plan.expired and plan.stage is Stage.FRESH:
         yield (
             f"{home}: {len(waiting)} of {len(impact.rows)} proxies take the root along with their next certificate, "
             f"the last by {timestamp(impact.moves_by)}; until then old and new accept each other"

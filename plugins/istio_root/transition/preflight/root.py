@@ -1,0 +1,137 @@
+"""The root that is to come, and the one that is to be put back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from istio_root.renewal import forecast_of
+from istio_root.transition.plan import Plan, Stage
+from istio_root.transition.wish import Verb
+from meshtrust.checks import dates
+from meshtrust.durations import spoken as spoken_span
+from meshtrust.findings import Level, Problem, Terms, check
+from meshtrust.mesh import Sight
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+_SOON = timedelta(hours=1)
+
+
+@check(
+    "root-signs",
+    Level.CRITICAL,
+    says="another edition of the root can be signed with the CA's key",
+    needs=(Sight.CA,),
+    hint="kubectl istio-root expiry tells what is wrong with the CA",
+)
+def root_signs(plan: Plan, _terms: Terms) -> Iterator[Problem]:
+    if plan.secret and plan.unsigned:
+        yield Problem(plan.secret.ref, plan.unsigned)
+
+
+@check(
+    "root-proven",
+    Level.CRITICAL,
+    says="leaves of both roots verify under both roots, for every peer",
+    needs=(Sight.CA, Sight.KEY),
+    hint="nothing is written that would part proxies that have moved from those that have not",
+)
+def root_proven(plan: Plan, _terms: Terms) -> Iterator[Problem]:
+    if plan.secret:
+        for refusal in plan.refusals:
+            yield Problem(plan.secret.ref, refusal)
+
+
+@check(
+    "lifetime-gains",
+    Level.CRITICAL,
+    says="the new root ends later than the one that stands there",
+    needs=(Sight.CA,),
+    hint="give a longer --lifetime",
+)
+def lifetime_gains(plan: Plan, _terms: Terms) -> Iterator[Problem]:
+    root = plan.root
+    if plan.wish.verb is Verb.RESTORE or not plan.secret or not root or plan.stage is not Stage.FRESH:
+        return
+    if plan.ends < root.not_after - timedelta(days=1):
+        left = spoken_span(root.not_after - plan.now)
+        yield Problem(plan.secret.ref, f"it has {left} left, and would end sooner, on {plan.ends:%Y-%m-%d}")
+
+
+@check(
+    "renewal-far",
+    Level.CRITICAL,
+    says="the control plane does not renew the root itself within the hour",
+    needs=(Sight.CA, Sight.SETTINGS),
+    hint="let it, look again in two hours, and extend what it made only where that still is too short",
+)
+def renewal_far(plan: Plan, _terms: Terms) -> Iterator[Problem]:
+    """Whoever writes first wins, and the other one is refused; a renewal that harms is better forestalled."""
+    if not (plan.authority and plan.secret and plan.root and plan.writes) or plan.expired:
+        return
+    forecast = forecast_of(plan.authority, plan.secret.ref, plan.root)
+    if forecast.due is None or forecast.switched_off or forecast.settings is None:
+        return
+    patience = 2 * (forecast.settings.interval or timedelta(hours=1))
+    if forecast.due - _SOON <= plan.now <= forecast.due + patience:
+        when = f"on {forecast.due:%Y-%m-%dT%H:%MZ}"
+        if forecast.harm:
+            yield Problem(
+                plan.secret.ref, f"it is due {when}, and harms: be quicker", Level.WARNING, hint="--apply now"
+            )
+        else:
+            yield Problem(plan.secret.ref, f"it is due {when}, and will do no harm")
+
+
+@check(
+    "previous-kept",
+    Level.CRITICAL,
+    says="the root that stood there before is kept, valid, and another edition of the one that signs",
+    needs=(Sight.CA,),
+    hint="kubectl istio-root transition makes a new edition instead",
+)
+def previous_kept(plan: Plan, _terms: Terms) -> Iterator[Problem]:
+    secret, root = plan.secret, plan.root
+    if secret is None or root is None:
+        return
+    previous = secret.previous
+    if previous is None:
+        yield Problem(secret.ref, "no previous root is kept in it")
+    elif not previous.stands_in_for(root):
+        yield Problem(secret.ref, f"the previous root is {root.kinship(previous)}: proxies would refuse each other")
+    elif fault := dates(previous, plan.now):
+        yield Problem(secret.ref, f"the previous root: {fault}")
+
+
+@check(
+    "previous-lasts",
+    Level.CRITICAL,
+    says="the control plane leaves the previous root as it is",
+    needs=(Sight.CA, Sight.SETTINGS),
+    hint="it would be renewed at the next look; what istiod makes of it may have another key identifier",
+)
+def previous_lasts(plan: Plan, _terms: Terms) -> Iterator[Problem]:
+    if not (plan.authority and plan.secret and plan.secret.previous):
+        return
+    forecast = forecast_of(plan.authority, plan.secret.ref, plan.secret.previous)
+    if forecast.due is not None and not forecast.switched_off and forecast.due <= plan.now:
+        share = forecast.settings.share if forecast.settings else None
+        yield Problem(
+            plan.secret.ref, f"the previous root has less than {share} % of its life left: it renews it at once"
+        )
+
+
+@check(
+    "previous-is-last",
+    Level.WARNING,
+    says="what is put back is the root that stood there before this one",
+    needs=(Sight.CA,),
+    hint="the root has been changed by somebody else since: compare the dates before you put it back",
+)
+def previous_is_last(plan: Plan, _terms: Terms) -> Iterator[Problem]:
+    secret, root = plan.secret, plan.root
+    if secret and root and secret.previous and secret.supersedes != root.fingerprint:
+        yield Problem(secret.ref, "the previous root was kept for another one than the one that signs now")
