@@ -67,6 +67,7 @@ def breaks(given, *_, **__):
 serialization.load_pem_private_key = breaks
 runpy.run_module("istio_root", run_name="__main__", alter_sys=True)
 """
+_PIECE = 16  # characters or octets: none that is made of anything else looks like it
 forms = pytest.mark.parametrize("form", FORMS)
 
 
@@ -87,25 +88,44 @@ def with_key(described: Mesh, held: str) -> Mesh:
 
 
 def traces(ca: Ca) -> dict[str, bytes]:
-    """All that a key could be recognized by: its PEM line by line, its octets, what Secrets hold, its numbers."""
+    """All that a key could be recognized by, cut into pieces so that a part of it is found as well.
+
+    Its octets, their hex and decimal, the lines of its PEM, and what a Secret holds; of the public half nothing.
+    """
     key = private_key(ca.key, ca.key_type)
     found: dict[str, bytes] = {}
-    for form in (TRADITIONAL, PKCS8):
-        pem = key.private_bytes(Encoding.PEM, form, NoEncryption())
-        der = key.private_bytes(Encoding.DER, form, NoEncryption())
-        found |= {f"line {number} of {form}": line for number, line in enumerate(pem.splitlines()) if len(line) > 20}
-        found |= {f"octets {form}": der, f"base64 of {form}": base64.b64encode(der)}
-        # As a Secret holds it: base64 of the PEM, from each of its three beginnings.
-        for shift in range(3):
-            found[f"data {shift} of {form}"] = base64.b64encode(pem[40 + shift :])[8:56]
-    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     for name, number in _numbers(key).items():
-        octets = number.to_bytes((number.bit_length() + 7) // 8)
-        forms = {"hex": octets.hex().encode(), "octets": octets, "decimal": str(number).encode()}
-        found |= {f"{name} {how}": value for how, value in forms.items()}
-        found[f"{name} HEX"] = octets.hex().upper().encode()
-    # Begins and ends of lines that a public key has as well are no trace.
-    return {name: value for name, value in found.items() if value not in public and b"-----" not in value}
+        octets = number.to_bytes(_length(number))
+        written = {"octets": octets, "hex": octets.hex().encode(), "HEX": octets.hex().upper().encode()}
+        for how, whole in {**written, "decimal": str(number).encode()}.items():
+            found |= {f"{how} of {name} at {at}": piece for at, piece in _pieces(whole, 0, len(whole))}
+    for form, title in ((TRADITIONAL, "its own form"), (PKCS8, "PKCS#8")):
+        der = key.private_bytes(Encoding.DER, form, NoEncryption())
+        pem = key.private_bytes(Encoding.PEM, form, NoEncryption())
+        octets = _octets(key)
+        begin = der.index(octets)
+        end = begin + len(octets) if ca.key_type == "ec" else len(der)  # of RSA all that follows is private
+        lines = list(_pieces(base64.b64encode(der), -(-begin // 3) * 4, end // 3 * 4))
+        found |= {f"base64 of {title} at {at}": piece for at, piece in lines}
+        begin, end = pem.index(lines[0][1]), pem.index(lines[-1][1]) + _PIECE
+        stored = _pieces(base64.b64encode(pem), -(-begin // 3) * 4, end // 3 * 4)
+        found |= {f"data of {title} at {at}": piece for at, piece in stored}
+    return found
+
+
+def _octets(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
+    """The private number as DER has it: of a fixed length for a curve, else without leading zeros."""
+    number = _numbers(key)["d"]
+    return number.to_bytes(32 if isinstance(key, ec.EllipticCurvePrivateKey) else _length(number))
+
+
+def _length(number: int) -> int:
+    return (number.bit_length() + 7) // 8
+
+
+def _pieces(whole: bytes, begin: int, end: int) -> Iterator[tuple[int, bytes]]:
+    for at in range(-(-begin // _PIECE) * _PIECE, end - _PIECE + 1, _PIECE):
+        yield at, whole[at : at + _PIECE]
 
 
 def _numbers(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> dict[str, int]:
@@ -235,14 +255,21 @@ class TestNowhere:
         assert seen["code"] == b"130", seen["stderr"]
         assert found_in(RSA, seen) == []
 
-    def test_the_search_would_find_it(self) -> None:
-        with lively(mesh("RSA PKCS#1")) as server:
+    @forms
+    def test_the_search_would_find_a_part_of_it_and_takes_nothing_public_for_it(self, form: str) -> None:
+        ca, kind, _ = FORMS[form]
+        with lively(mesh(form)) as server:
             (body,) = (one for one in server.objects("Secret") if one["metadata"]["name"] == CA)
         stored = body["data"]["ca-key.pem"].encode()
-        der = private_key(RSA.key, RSA.key_type).private_bytes(Encoding.DER, PKCS8, NoEncryption())
-        for said in (stored, base64.b64decode(stored), der, der.hex().encode()):
-            assert found_in(RSA, {"somewhere": b"before " + said + b" after"})
-        assert found_in(RSA, {"somewhere": text(RSA).encode()}) == []
+        key = private_key(ca.key, ca.key_type)
+        der = key.private_bytes(Encoding.DER, kind, NoEncryption())
+        octets = _octets(key)
+        for said in (stored, base64.b64decode(stored), der, octets[-31:], octets.hex().encode()[:31]):
+            assert found_in(ca, {"somewhere": b"before " + said + b" after"})
+        line = base64.b64decode(stored).splitlines()[-4 if ca is RSA else 1]
+        assert found_in(ca, {"somewhere": line[-40:]})
+        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        assert found_in(ca, {"here": text(ca).encode(), "there": public, "stored": base64.b64encode(public)}) == []
 
 
 def _child() -> int:

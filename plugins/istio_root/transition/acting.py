@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from istio_root.transition import following
 from istio_root.transition.plan import Act, Plan, Step
 from istio_root.transition.secret import read_secret
-from istio_root.transition.telling import checked, details, said, table
+from istio_root.transition.telling import accepted, checked, commands, details, said, table
 from istio_root.transition.telling import facts as facts_of
 from meshtrust.errors import Conflict, NotAllowed, Refused, ToolError, Unreachable, Unseen
 from meshtrust.findings import Check, Finding, Level, Problem
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 _RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"  # what `kubectl rollout restart` writes
 _READ_BACK = 30.0  # seconds to find out whether a write that broke off was done
+_NOTHING_LOST = "nothing of ours is there, and nothing is lost: look at it, and try again"
+_GOES_ON = "the root is written, and old and new accept each other: the same command goes on from here"
+_STILL_WAITING = "kubectl istio-certverify --wait goes on waiting: old and new roots accept each other meanwhile"
+# What a plan has said and what is still so when it is carried out.
+_STAYS = frozenset({"secret-unkept", "proxies-unharmed", "proxies-in-time", "proxies-reload", "clusters-alone"})
 
 CHANGE_DONE = Check(
     "change-done",
@@ -42,31 +47,46 @@ CHANGE_DONE = Check(
 
 @dataclass(slots=True)
 class _Journey:
-    """How far it has come, kept in memory alone."""
+    """How far it has come, kept in memory alone. `at` is the step that is being done."""
 
     steps: list[Step]
-    problems: tuple[Problem, ...] = ()
+    at: Step
+    problem: Problem | None = None
     further: tuple[Finding, ...] = ()
     interrupted: bool = False
 
+    def begin(self, step: Step) -> None:
+        self.at = step
+        self.set(step, "begun")
+
     def set(self, step: Step, state: str) -> None:
         self.steps = [replace(one, state=state) if _same(one, step) else one for one in self.steps]
+
+    def state(self, step: Step) -> str:
+        return next(one.state for one in self.steps if _same(one, step))
 
 
 def _same(one: Step, other: Step) -> bool:
     return (one.act, one.place) == (other.act, other.place)
 
 
-def carry_out(reading: Reading, plan: Plan) -> Report:
+def declined(plan: Plan, report: Report) -> Report:
+    """The plan, where the person does not want it carried out."""
+    place = plan.secret.ref if plan.secret else plan.steps[0].place
+    unwanted = Problem(place, "it was not wanted: nothing is written", hint="--apply asks again")
+    done = Finding(CHANGE_DONE, Level.CRITICAL, (unwanted,), ())
+    return replace(report, acted=True, findings=(*report.findings, done), verdict="not applied: the answer was no")
+
+
+def carry_out(reading: Reading, plan: Plan, findings: tuple[Finding, ...]) -> Report:
     """Do each step, and stop at the first that does not come to its end: then the report says where it stands."""
     deadline = None if plan.wish.timeout is None else monotonic() + plan.wish.timeout
-    journey = _Journey(list(plan.steps))
-    doing = _Doing(reading, plan, deadline, journey)
+    journey = _Journey(list(plan.steps), plan.steps[0])
     try:
-        doing.all()
+        _Doing(reading, plan, deadline, journey).all()
     except KeyboardInterrupt:
         journey.interrupted = True
-    return _report(plan, journey, reading.remarks)
+    return _report(plan, journey, findings, reading.remarks)
 
 
 class _Doing:
@@ -79,54 +99,59 @@ class _Doing:
         groups: dict[Act, list[Step]] = {}
         for step in self._plan.steps:
             groups.setdefault(step.act, []).append(step)
-        number = 0
         for act, steps in groups.items():
-            for step in steps:
-                number += 1
-                self._reading.person.tell(f"{number}/{len(self._plan.steps)} {step.place}: {step.what}")
-                self._journey.set(step, "begun")
             if not self._done(act, steps):
                 return
             for step in steps:
-                if self._state(step) == "begun":
+                if self._journey.state(step) == "begun":
                     self._journey.set(step, "done")
 
-    def _state(self, step: Step) -> str:
-        return next(one.state for one in self._journey.steps if _same(one, step))
+    def _begins(self, step: Step) -> None:
+        number = next(n for n, one in enumerate(self._plan.steps, 1) if _same(one, step))
+        self._reading.person.tell(f"{number}/{len(self._plan.steps)} {step.place}: {step.what}")
+        self._journey.begin(step)
 
     def _done(self, act: Act, steps: list[Step]) -> bool:
         """Say whether the way goes on."""
         try:
-            self._do(act, steps[0])
+            self._do(act, steps)
         except following.TimeIsUp as late:
-            self._fail(steps, "not finished", f"not finished before --timeout: {late.left}", Level.UNKNOWN)
+            self._fail("not finished", f"not finished before --timeout: {late.left}", Level.UNKNOWN)
         except (Refused, NotAllowed) as refused:
-            self._fail(steps, "refused", refused.message, Level.CRITICAL, refused.hint)
+            self._fail("refused", refused.message, Level.CRITICAL, refused.hint if act is Act.WRITE else _GOES_ON)
+        except following.Astray as astray:
+            self._fail("stopped", astray.message, Level.CRITICAL, astray.hint)
         except ToolError as unknown:
-            self._fail(steps, "not known", unknown.message, Level.UNKNOWN, unknown.hint)
+            self._fail("not known", unknown.message, Level.UNKNOWN, unknown.hint)
         else:
-            return True
+            return self._journey.problem is None
         return False
 
-    def _do(self, act: Act, first: Step) -> None:
+    def _do(self, act: Act, steps: list[Step]) -> None:
+        plan = self._plan
         match act:
             case Act.WRITE:
+                self._begins(steps[0])
                 self._write()
             case Act.RESTART:
-                self._restart(self._plan.restarted)
+                self._restart(steps, plan.restarted)
             case Act.HEAL:
-                following.healed(self._plan, self._reading, self._deadline)
+                for step in steps:
+                    self._begins(step)
+                following.healed(plan, self._reading, self._deadline)
             case Act.PUBLISH:
-                self._follow(first)
+                self._begins(steps[0])
+                self._follow(steps[0])
             case Act.RESTART_PARTS:
-                self._restart(self._plan.restarted_after)
+                for step, rollout in zip(steps, plan.restarted_after, strict=True):
+                    self._restart([step], (rollout,))  # one after the other, in their order
             case Act.MOVE:
-                self._move(first)
+                self._begins(steps[0])
+                self._move()
 
-    def _fail(self, steps: list[Step], state: str, why: str, level: Level, hint: str = "") -> None:
-        for step in steps:
-            self._journey.set(step, state)
-        self._journey.problems = (Problem(steps[0].place, why, level, hint=hint),)
+    def _fail(self, state: str, why: str, level: Level, hint: str = "") -> None:
+        self._journey.set(self._journey.at, state)
+        self._journey.problem = Problem(self._journey.at.place, why, level, hint=hint)
 
     # The write.
 
@@ -135,6 +160,7 @@ class _Doing:
         secret, change = plan.secret, plan.change
         if secret is None or change is None:
             raise ToolError("there is nothing to write", "this is a defect: please report it")
+        following.look_around(plan, self._reading, change.old)
         try:
             self._living.patch(secret.ref, change.patch(secret))
         except Conflict as conflict:
@@ -151,8 +177,7 @@ class _Doing:
 
     def _find_out(self, secret: CaSecret, new: Certificate, broken: Unseen) -> None:
         """A write that broke off was done, or not: the Secret tells. Until it can be read, nothing else is done."""
-        ends = monotonic() + _READ_BACK
-        ends = ends if self._deadline is None else min(ends, self._deadline)
+        ends = min(monotonic() + _READ_BACK, self._deadline or float("inf"))
         while (found := read_secret(Look(self._living), secret.ref)) is None and monotonic() < ends:
             sleep(self._plan.wish.pause)
         if found is None:
@@ -164,19 +189,23 @@ class _Doing:
         look = Look(self._living)
         found = read_secret(look, secret.ref)
         if found is None:
-            raise Unseen(
-                f"{secret.ref} is written, and could not be read back: {look.gaps[0].why if look.gaps else 'gone'}"
-            )
+            why = look.gaps[0].why if look.gaps else "it is gone"
+            raise Unreachable(f"it is written, and could not be read back: {why}", "look again")
         if found.held[:1] != (new,) or found.previous != old:
-            raise Conflict(f"{secret.ref} was written and is another again: {found.last_writer}", _NOTHING_LOST)
+            raise Conflict(f"it was written, and is another again: by {found.last_writer}", _NOTHING_LOST)
 
     # The restarts.
 
-    def _restart(self, rollouts: tuple[Rollout, ...]) -> None:
-        """All of them at once: old and new editions accept each other, and the leader must not stay an old one."""
-        now = datetime.now(UTC).isoformat()  # with its fraction: twice in one second, the second restart would be none
-        template = {"metadata": {"annotations": {_RESTARTED_AT: now}}}
-        for rollout in rollouts:
+    def _restart(self, steps: list[Step], rollouts: tuple[Rollout, ...]) -> None:
+        """Of the CA all at once: old and new editions accept each other, and the leader must not stay an old one.
+
+        Before it, the Secret is looked at once more: who starts loads what stands there, and makes another key where
+        nothing does.
+        """
+        template = {"metadata": {"annotations": {_RESTARTED_AT: datetime.now(UTC).isoformat()}}}
+        for step, rollout in zip(steps, rollouts, strict=True):
+            self._begins(step)
+            following.look_around(self._plan, self._reading, self._plan.target)
             self._living.patch(rollout.ref, {"spec": {"template": template}})
         following.rolled_out(self._plan, rollouts, self._reading, self._deadline)
 
@@ -186,39 +215,33 @@ class _Doing:
         plan = self._plan
         if plan.target is None:
             return
-        if not plan.wish.restart and not plan.wish.wait:
+        if not plan.wish.restart and not plan.wish.wait and not plan.healed:
             self._journey.set(step, "left to its own check")
             return
         following.published(plan, plan.target, self._reading, self._deadline)
 
-    def _elapsed(self) -> timedelta:
-        return timedelta(seconds=monotonic() - self._begin)
-
-    def _move(self, step: Step) -> None:
-        time = None if self._deadline is None else max(self._deadline - monotonic(), 1.0)
-        plan = self._plan
-        scope = replace(self._reading.scope, istio_namespace=plan.mesh.namespace)
+    def _move(self) -> None:
+        left = None if self._deadline is None else max(self._deadline - monotonic(), 1.0)
+        elapsed = timedelta(seconds=monotonic() - self._begin)
+        scope = replace(self._reading.scope, istio_namespace=self._plan.mesh.namespace)
         found = verify(
-            replace(self._reading, scope=scope, remarks=(), now=self._reading.now + self._elapsed()),
-            Verification(stored=False, live=True, targets=Targets(()), timeout=time, wait=True),
+            replace(self._reading, scope=scope, remarks=(), now=self._reading.now + elapsed),
+            Verification(stored=False, live=True, targets=Targets(()), timeout=left, wait=True),
         )
         behind = [row for row in found.rows if not row.moved]
         self._journey.further = tuple(one for one in found.findings if one.level is not Level.OK)
         self._journey.interrupted = self._journey.interrupted or found.interrupted
         if behind:
-            left = f"{len(behind)} of {len(found.rows)} proxies have not moved"
-            self._journey.set(step, left)
-            self._journey.problems = (Problem(step.place, left, Level.UNKNOWN, hint=_STILL_WAITING),)
+            how_many = f"{len(behind)} of {len(found.rows)} proxies have not moved"
+            self._fail(how_many, how_many, Level.UNKNOWN, _STILL_WAITING)
 
 
-_STILL_WAITING = "kubectl istio-certverify --wait goes on waiting: old and new roots accept each other meanwhile"
-_NOTHING_LOST = "nothing of ours is there, and nothing is lost: look at it, and try again"
-
-
-def _report(plan: Plan, journey: _Journey, remarks: tuple[str, ...]) -> Report:
-    levels = [CHANGE_DONE.level if problem.level is None else problem.level for problem in journey.problems]
+def _report(plan: Plan, journey: _Journey, findings: tuple[Finding, ...], remarks: tuple[str, ...]) -> Report:
+    problems = (journey.problem,) if journey.problem else ()
+    levels = [CHANGE_DONE.level if problem.level is None else problem.level for problem in problems]
     levels += [Level.UNKNOWN] if journey.interrupted else []
-    done = Finding(CHANGE_DONE, max(levels, default=Level.OK), journey.problems, ())
+    done = Finding(CHANGE_DONE, max(levels, default=Level.OK), problems, ())
+    stays, without = accepted(findings)
     return Report(
         tool="istio-root",
         command=str(plan.wish.verb),
@@ -226,9 +249,10 @@ def _report(plan: Plan, journey: _Journey, remarks: tuple[str, ...]) -> Report:
         rows=tuple(map(facts_of, journey.steps)),
         table=table(journey.steps),
         wide=table(journey.steps),
-        findings=(done, *journey.further),
+        findings=(done, *journey.further, *(one for one in stays if one.check.id in _STAYS)),
         checked=checked(plan),
-        remarks=(*remarks, *said(plan)),
+        remarks=(*remarks, *said(plan), *without),
+        commands=commands(plan),
         verdict=_verdict(plan, journey),
         interrupted=journey.interrupted,
         details={"plan": details(plan)},
@@ -240,7 +264,7 @@ def _verdict(plan: Plan, journey: _Journey) -> str:
     done = sum(step.state == "done" for step in journey.steps)
     if journey.interrupted:
         return f"interrupted after {done} of {len(journey.steps)} steps: the same command goes on from where it stands"
-    if journey.problems:
-        return f"stopped after {done} of {len(journey.steps)} steps: the same command goes on from where it stands"
+    if journey.problem:
+        return f"stopped after {done} of {len(journey.steps)} steps"
     until = f", the root is valid until {timestamp(plan.target.not_after)}" if plan.target else ""
     return f"{done} of {len(journey.steps)} steps done{until}"

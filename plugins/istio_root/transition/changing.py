@@ -5,21 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from istio_root.transition.acting import carry_out
+from istio_root.transition.acting import carry_out, declined
 from istio_root.transition.planning import read_plan
-from istio_root.transition.telling import judge, tell
-from istio_root.transition.wish import Verb, Wish
-from meshtrust.errors import Refused, ToolError, UsageError
+from istio_root.transition.telling import accepted, judge, tell
+from meshtrust.errors import ToolError, UsageError
 from meshtrust.findings import Level
 from meshtrust.render import as_yaml
 
 if TYPE_CHECKING:
     from istio_root.transition.plan import Plan
+    from istio_root.transition.wish import Wish
     from meshtrust.reading import Reading
     from meshtrust.report import Report
-    from meshtrust.source import Living
 
 
 _MOMENT = timedelta(minutes=5)
@@ -40,8 +39,8 @@ def change(reading: Reading, wish: Wish) -> Report:
     if shut := _gate(report, wish):
         return replace(report, acted=True, remarks=(*report.remarks, f"not applied: {shut}"))
     if not _agreed(reading, plan, report):
-        raise Refused("not applied: the answer was not yes", "nothing is written")
-    return carry_out(reading, plan)
+        return declined(plan, report)
+    return carry_out(reading, plan, findings)
 
 
 def _refuse(reading: Reading, wish: Wish) -> None:
@@ -58,6 +57,8 @@ def _refuse(reading: Reading, wish: Wish) -> None:
         raise UsageError(
             "--apply needs a living cluster: a recording cannot be changed", "--emit FILE writes the patch"
         )
+    if wish.emit == "-":
+        raise UsageError("--emit names a file: what is printed is the report", "-o json holds the patch as well")
     if wish.apply and wish.emit:
         raise UsageError("--apply and --emit exclude each other: one of them writes")
     if (wish.apply or wish.emit) and not recorded and abs(datetime.now(UTC) - reading.now) > _MOMENT:
@@ -82,9 +83,9 @@ def _agreed(reading: Reading, plan: Plan, report: Report) -> bool:
     if plan.wish.yes or ask is None:
         return True
     reading.person.show(report)
-    where = cast("Living", reading.source).described
-    what = f"write the root of {plan.secret.ref}" if plan.change and plan.secret else "go on with the change"
-    return ask(f"{what} in {where}?")
+    deeds = [f"write the root of {plan.secret.ref}"] if plan.change and plan.secret else []
+    deeds += [f"restart {one.ref}" for one in (*plan.restarted, *plan.restarted_after)]
+    return ask(f"{', '.join(deeds) or 'wait for what is under way'}, in {plan.where}?")
 
 
 def _emitted(plan: Plan, report: Report) -> Report:
@@ -101,10 +102,16 @@ def _emitted(plan: Plan, report: Report) -> Report:
     body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": patch["data"]}
     head = (
         f"# kubectl patch secret {ref.name} -n {ref.namespace} --type merge --patch-file {plan.wish.emit}\n"
-        f"# then restart the control plane: kubectl istio-root {Verb.TRANSITION} goes on from there\n"
+        f"# then restart the control plane: kubectl istio-root {plan.wish.verb} --apply goes on from there\n"
     )
     try:
         Path(plan.wish.emit).write_text(head + as_yaml(body), encoding="utf-8")
     except OSError as error:
         raise ToolError(f"{plan.wish.emit}: cannot be written: {error.strerror}", "--emit names a file") from error
-    return replace(report, remarks=(*report.remarks, f"the patch is in {plan.wish.emit}"))
+    findings, without = accepted(report.findings)
+    return replace(
+        report,
+        findings=findings,
+        remarks=(*report.remarks, *without),
+        verdict=f"the patch is in {plan.wish.emit}, and nothing is written to the cluster",
+    )

@@ -5,7 +5,11 @@ from __future__ import annotations
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from meshtrust.mesh import Era, Look, Mesh, Rollout, names, read_parts, read_rollouts
+from istio_root.transition.secret import read_secret
+from meshtrust.certificates import Kinship, Peer
+from meshtrust.errors import ToolError, Unreachable
+from meshtrust.findings import Problem
+from meshtrust.mesh import Era, Kind, Look, Mesh, Rollout, names, read_parts, read_rollouts
 from meshtrust.verification.stored import judge_workloads
 from meshtrust.verification.tally import Tally
 
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
     from meshtrust.objects import Ref
     from meshtrust.reading import Reading
 
+_NO_RESTART = (
+    "do NOT restart the control plane (scaling counts) before this is settled: kubectl istio-root expiry tells more"
+)
 _CALM = 3  # looks in a row: an old istiod and a new one undo for seconds what the other has patched
 
 
@@ -27,6 +34,51 @@ class TimeIsUp(Exception):
     def __init__(self, left: str) -> None:
         super().__init__(left)
         self.left = left
+
+
+class Astray(ToolError):
+    """The change is not what becomes of the mesh any more: going on would do harm."""
+
+    status = 2
+
+
+def look_around(plan: Plan, reading: Reading, root: Certificate | None) -> None:
+    """Read again what a control plane that starts would load. Raises Astray where that is not this root.
+
+    Raises `Unreachable` where it cannot be seen.
+    """
+    plan.published.read_again()
+    if plan.published.lost:
+        raise Unreachable(f"not seen any more: {plan.published.lost[0].why}", "look again before anything is restarted")
+    _stay_on_the_way(plan, _mesh_of(plan), root, reading)
+
+
+def _mesh_of(plan: Plan) -> Mesh:
+    return next((one for one in plan.published.meshes if one.namespace == plan.mesh.namespace), plan.mesh)
+
+
+def _stay_on_the_way(plan: Plan, mesh: Mesh, root: Certificate | None, reading: Reading) -> None:
+    if waiting := mesh.waiting:
+        raise Astray(f"{waiting.ref} has come meanwhile: a start would load it instead", _NO_RESTART)
+    own = next((ca for ca in mesh.authorities if ca.kind is Kind.SELF_SIGNED), None)
+    signer = own.signer.certificate if own and own.signer else None
+    if root is None or signer == root:
+        return
+    found = read_secret(Look(reading.source), plan.secret.ref) if plan.secret else None
+    if found is None:
+        raise Astray("the CA's Secret is gone: whatever starts now makes a key that nobody trusts", _NO_RESTART)
+    if found.held[:1] != (root,):
+        raise Astray(f"another root stands in the CA's Secret: {found.last_writer} has written it", _NO_RESTART)
+    raise Astray(f"another CA signs here now: {mesh.authorities[0].ref}", _NO_RESTART)
+
+
+def _strangers(mesh: Mesh, root: Certificate) -> Iterator[Problem]:
+    """What holds no edition of the root, of those that somebody keeps current."""
+    holders = (*((copy, Peer.EVERYONE) for copy in mesh.copies), *((hook, Peer.OCTETS) for hook in mesh.webhooks))
+    for copy, peer in holders:
+        kin = [root.kinship(held) for held in copy.certificates]
+        if kin and not copy.left_behind and not any(held.stands_in_for(root, peer) for held in copy.certificates):
+            yield Problem(copy.ref, f"holds {min(kin, key=list(Kinship).index)}")
 
 
 def until(left: Callable[[], str], plan: Plan, reading: Reading, deadline: float | None, *, calm: int = 1) -> None:
@@ -57,9 +109,22 @@ def rolled_out(plan: Plan, restarted: tuple[Rollout, ...], reading: Reading, dea
         look = Look(reading.source)
         rollouts = [one for one in read_rollouts(look, plan.mesh.namespace) if one.ref in wanted]
         parts = {one.ref for one in read_parts(look, plan.mesh.namespace)}
+        if not look.gaps and (stuck := next(_stuck(rollouts, wanted), "")):
+            raise Astray(stuck, "the root is written, and old and new accept each other: the same command goes on")
         return _unseen(look) or next(_unfinished(rollouts, before & parts), "")
 
     until(left, plan, reading, deadline)
+
+
+def _stuck(rollouts: list[Rollout], wanted: set[Ref]) -> Iterator[str]:
+    """What no waiting helps."""
+    for one in rollouts:
+        if one.paused:
+            yield f"the rollout of {one.ref} is paused: kubectl rollout resume lets it go on"
+        elif not one.wanted:
+            yield f"{one.ref} is scaled to 0: nothing loads the root"
+    for ref in sorted(wanted - {one.ref for one in rollouts}):
+        yield f"{ref} is gone"
 
 
 def healed(plan: Plan, reading: Reading, deadline: float | None) -> None:
@@ -80,7 +145,10 @@ def published(plan: Plan, root: Certificate, reading: Reading, deadline: float |
         plan.published.read_again()
         if plan.published.lost:
             return f"not seen: {plan.published.lost[0].why}"
-        mesh = next((one for one in plan.published.meshes if one.namespace == plan.mesh.namespace), plan.mesh)
+        mesh = _mesh_of(plan)
+        _stay_on_the_way(plan, mesh, root, reading)
+        if stranger := next(_strangers(mesh, root), None):
+            raise Astray(f"{stranger.place} {stranger.detail}: another CA has published it", _NO_RESTART)
         if mesh.era is Era.CITADEL:
             return _secrets_left(plan, mesh, root, reading)
         late = list(_lacking(mesh, root))

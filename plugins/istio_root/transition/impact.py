@@ -59,6 +59,10 @@ class Impact:
         """When the last proxy has taken the root along with its next leaf."""
         return max((row.moves_by for row in self.rows if row.moves_by), default=None)
 
+    def too_late(self, end: datetime) -> tuple[Row, ...]:
+        """Proxies that hold no more than the present root when it ends."""
+        return tuple(row for row in self.rows if row.moves_by and row.moves_by > end)
+
     @property
     def ended(self) -> tuple[Row, ...]:
         """Proxies whose own certificate has ended: they come back by themselves, or by a restart."""

@@ -31,6 +31,7 @@ class Stage(StrEnum):
     FRESH = "no change of the root is under way"
     WRITTEN = "a change is under way: the root in the Secret is not loaded yet"
     LOADED = "a change is under way: the root in the Secret is loaded, and not published everywhere yet"
+    PUBLISHED = "a change is under way: parts of the control plane have not been restarted since the root was written"
 
 
 class Act(StrEnum):
@@ -63,8 +64,9 @@ class Plan:
     lasts: whether there is nothing to gain by writing, or nothing to put back
     unsigned: why no new root could be made; refusals: who would refuse whom on the way, by the rehearsal
     restarted: what is restarted so that it loads the root; healed: what takes it by itself, since it waits for one
-    restarted_after: parts that read their certificate only at their start (Citadel era)
+    restarted_after: parts that read their certificate only at their start, in their order (Citadel era)
     behind: Secrets of workloads that hold another edition (Citadel era)
+    where: which cluster it is; empty for a recording
     """
 
     wish: Wish
@@ -88,6 +90,7 @@ class Plan:
     healed: tuple[Rollout, ...] = ()
     restarted_after: tuple[Rollout, ...] = ()
     behind: int = 0
+    where: str = ""
     impact: Impact = field(default_factory=Impact)
     rights: Answered = field(default_factory=Answered)
     clusters: tuple[str, ...] = ()
@@ -128,7 +131,7 @@ def _steps(plan: Plan) -> Iterator[Step]:
     for rollout in plan.healed:
         yield Step(Act.HEAL, rollout.ref, "nothing: it waits for a root that is valid", "its pods to be ready")
     loaded = any(one.wanted for one in plan.signing) or (plan.authority.instances and not plan.signing)
-    if loaded and (plan.writes or plan.stage is not Stage.FRESH):
+    if loaded and (plan.writes or plan.restarted or plan.stage in {Stage.WRITTEN, Stage.LOADED}):
         yield Step(Act.PUBLISH, plan.authority.ref, *_published(plan))
     for rollout in plan.restarted_after:
         yield Step(Act.RESTART_PARTS, rollout.ref, "restart it: it reads its certificate at its start", "its new pods")

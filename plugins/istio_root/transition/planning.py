@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from istio_root.transition.following import secrets_behind
 from istio_root.transition.impact import Impact, read_impact
@@ -29,10 +29,9 @@ if TYPE_CHECKING:
 
     from istio_root.transition.secret import CaSecret
     from meshtrust.certificates import Certificate
-    from meshtrust.mesh import Proxy
-    from meshtrust.objects import Ref
+    from meshtrust.mesh import Copy, Part
     from meshtrust.reading import Reading
-    from meshtrust.source import Source
+    from meshtrust.source import Living, Source
 
 BACK_DATED = timedelta(hours=1)  # whose clock is behind the API server's must not see a root of the future
 _AS_LONG = timedelta(days=1)  # an end that is no further away than that is no reason to write
@@ -46,8 +45,9 @@ def read_plan(reading: Reading, wish: Wish) -> Plan:
     published.read_beside()
     mesh = _the_one(published.meshes)
     now = (reading.now + (mesh.clock_skew or timedelta(0))).replace(microsecond=0)
-    begins = now - BACK_DATED
-    plan = Plan(wish, mesh, published, now, begins, now + wish.lifetime)
+    begins = min(now, reading.now.replace(microsecond=0)) - BACK_DATED  # whichever clock is ahead
+    where = "" if reading.source.recorded else cast("Living", reading.source).described
+    plan = Plan(wish, mesh, published, now, begins, now + wish.lifetime, where=where)
     look = Look(reading.source)
     plan = replace(plan, rollouts=read_rollouts(look, mesh.namespace), parts=read_parts(look, mesh.namespace))
     plan = _with_secret(plan, look)
@@ -55,7 +55,7 @@ def read_plan(reading: Reading, wish: Wish) -> Plan:
     plan = _with_target(plan, reading.source)
     plan = _with_restarts(plan)
     impact = _impact(reading, plan, deadline)
-    plan = replace(plan, impact=impact, restarted_after=tuple(_restarted_after(plan, impact.proxies)))
+    plan = replace(plan, impact=impact)
     rights = answered(reading.source, wanted(plan))
     return replace(
         plan,
@@ -91,16 +91,34 @@ def _with_stage(plan: Plan, look: Look, reading: Reading) -> Plan:
         return plan
     if plan.mesh.era is Era.CITADEL:
         return _with_workloads(plan, look, reading)
-    home = [held for copy in home_copies(plan.mesh) for held in copy.certificates]
-    if plan.root not in home:
-        waits = any(_is_edition(plan.root, held) for held in home)
-        return replace(plan, stage=Stage.WRITTEN if waits else Stage.FRESH)
-    kept = (copy for copy in (*plan.mesh.copies, *plan.mesh.webhooks) if not copy.left_behind)
-    late = any(
-        plan.root not in copy.certificates and any(_is_edition(plan.root, held) for held in copy.certificates)
-        for copy in kept
-    )
-    return replace(plan, stage=Stage.LOADED if late else Stage.FRESH)
+    return replace(plan, stage=_stage(plan, plan.root))
+
+
+def _stage(plan: Plan, root: Certificate) -> Stage:
+    """By what is published at home, where anything is, else by all that somebody keeps current."""
+    kept = tuple(copy for copy in (*plan.mesh.copies, *plan.mesh.webhooks) if not copy.left_behind)
+    home = tuple(copy for copy in home_copies(plan.mesh) if copy.certificates) or kept
+    if home and not any(root in copy.certificates for copy in home):
+        waits = any(_is_edition(root, held) for copy in home for held in copy.certificates)
+        return Stage.WRITTEN if waits else Stage.FRESH
+    late = any(_is_late(root, copy) for copy in kept)
+    return Stage.LOADED if late else Stage.PUBLISHED if _left_over(plan) else Stage.FRESH
+
+
+def _is_late(root: Certificate, copy: Copy) -> bool:
+    return root not in copy.certificates and any(_is_edition(root, held) for held in copy.certificates)
+
+
+def _left_over(plan: Plan) -> bool:
+    """Whether a change of ours was cut short between its restarts.
+
+    What is published shows that one istiod has loaded the root: of several, and of the parts that only read their
+    certificates at their start, only the start of their pods tells.
+    """
+    if not plan.wish.restart or plan.secret is None or not plan.secret.ours:
+        return False
+    several = plan.signing if plan.mesh.era is not Era.CITADEL and len(plan.signing) > 1 else ()
+    return any(_is_older(plan, one) for one in (*several, *_read_once(plan)) if one.wanted)
 
 
 def _with_workloads(plan: Plan, look: Look, reading: Reading) -> Plan:
@@ -109,7 +127,12 @@ def _with_workloads(plan: Plan, look: Look, reading: Reading) -> Plan:
     missing = judge_workloads(look, (plan.mesh,), reading.scope, tally, plan.now, None)
     behind = secrets_behind(tally, plan.root) if plan.root else 0
     moved = sum(1 for row in tally.rows.values() if row.moved and root_held.id not in row.checks)
-    stage = Stage.FRESH if not behind else Stage.LOADED if moved else Stage.WRITTEN
+    if behind and plan.root:
+        stage = Stage.LOADED if moved else Stage.WRITTEN
+    elif plan.root and not moved and any(_is_late(plan.root, copy) for copy in plan.mesh.copies):
+        stage = Stage.WRITTEN  # nobody's Secret tells: what node agents are handed does
+    else:
+        stage = Stage.PUBLISHED if _left_over(plan) else Stage.FRESH
     mesh = replace(plan.mesh, missing=(*plan.mesh.missing, *missing))
     return replace(plan, mesh=mesh, stage=stage, behind=behind)
 
@@ -127,7 +150,9 @@ def _with_target(plan: Plan, source: Source) -> Plan:
     if not plan.writes:
         return plan
     if wish.verb is Verb.RESTORE and secret.previous:
-        return replace(plan, change=replacing(secret, root, secret.previous, plan.now), target=secret.previous)
+        return replace(
+            plan, change=replacing(secret, root, secret.previous, plan.now, restored=True), target=secret.previous
+        )
     key = _key_in(wish.key_file) if wish.key_file else read_key(source, secret.ref)
     if not wish.key_file and (not key or "PUBLIC KEY-----" in key):
         # A recording holds no private key: what the root would be is told, not made.
@@ -140,7 +165,7 @@ def _with_target(plan: Plan, source: Source) -> Plan:
         return replace(plan, target=None, unsigned=error.message)
     finally:
         del key
-    return replace(plan, change=replacing(secret, root, new, plan.now), target=new, refusals=refusals)
+    return replace(plan, change=replacing(secret, root, new, plan.now, restored=False), target=new, refusals=refusals)
 
 
 def _key_in(path: str) -> str:
@@ -155,22 +180,26 @@ def _key_in(path: str) -> str:
 def _lasts(plan: Plan, secret: CaSecret, root: Certificate) -> bool:
     wish, previous = plan.wish, secret.previous
     if wish.verb is Verb.RESTORE:
-        # An older root that is not loaded yet is a restore that was cut short: it goes on.
-        restoring = previous is not None and plan.stage is not Stage.FRESH and root.not_before < previous.not_before
+        # A restore that was cut short goes on: a second one would undo it.
+        restoring = plan.stage is not Stage.FRESH and secret.ours and secret.restored
         return previous is None or restoring
     sheds = wish.drop and root.subject_key_identifier is not None
-    return not plan.expired and root.not_after >= plan.ends - _AS_LONG and not sheds
+    lasts = plan.ends - _AS_LONG <= root.not_after
+    return not plan.expired and lasts and not sheds
 
 
 def _with_restarts(plan: Plan) -> Plan:
     """Every Deployment of the CA, of every revision; only what has not loaded the root where a change is under way."""
-    changing = plan.writes or plan.stage is not Stage.FRESH
-    if not changing or not plan.signing:
+    if not plan.writes and plan.stage is Stage.FRESH:
         return plan
     running = tuple(one for one in plan.signing if one.wanted)
     healing = tuple(one for one in running if _heals(plan, one)) if plan.expired else ()
+    if not plan.wish.restart:
+        return replace(plan, healed=healing)
     due = tuple(one for one in running if one not in healing and (plan.writes or _is_older(plan, one)))
-    return replace(plan, healed=healing, restarted=due if plan.wish.restart else ())
+    rewrites = plan.writes or plan.stage is not Stage.PUBLISHED
+    after = tuple(one for one in _read_once(plan) if one.wanted and (rewrites or _is_older(plan, one)))
+    return replace(plan, healed=healing, restarted=due, restarted_after=after)
 
 
 def _heals(plan: Plan, rollout: Rollout) -> bool:
@@ -192,22 +221,20 @@ def _impact(reading: Reading, plan: Plan, deadline: float | None) -> Impact:
     return read_impact(reading, plan.mesh, plan.now, present=plan.root, target=target, deadline=deadline)
 
 
-def _restarted_after(plan: Plan, proxies: tuple[Proxy, ...]) -> Iterator[Rollout]:
+def _read_once(plan: Plan) -> Iterator[Rollout]:
     """Citadel era, in the order of Istio's manual: Galley, Pilot without a sidecar, the injector where it is old."""
-    if plan.mesh.era is not Era.CITADEL or not (plan.restarted or plan.writes):
+    if plan.mesh.era is not Era.CITADEL:
         return
-    beside = {one.ref for one in proxies if one.container == names.PROXY_CONTAINER}
-    parts = {one.owner: one for one in proxies if one.home == plan.mesh.namespace and one.container in _AFTER_CITADEL}
     for part in _AFTER_CITADEL:
-        for rollout in plan.rollouts:
-            if rollout.part == part and (found := parts.get(rollout.ref)) and _reads_once(found, beside):
-                yield rollout
+        pods = [one for one in plan.parts if one.part == part]
+        if any(_reads_once(one) for one in pods):
+            yield from (rollout for rollout in plan.rollouts if rollout.part == part)
 
 
-def _reads_once(part: Proxy, beside: set[Ref]) -> bool:
-    if part.container == names.ISTIOD_CONTAINER:
-        return part.ref not in beside  # with a sidecar it is the Envoy that speaks TLS
-    if part.container == names.INJECTOR:
+def _reads_once(part: Part) -> bool:
+    if part.part == names.ISTIOD_CONTAINER:
+        return not part.proxied  # with a sidecar it is the Envoy that speaks TLS
+    if part.part == names.INJECTOR:
         return part.version is None or not part.version.has(RELOADS_ROOT)
     return True
 

@@ -21,14 +21,10 @@ if TYPE_CHECKING:
     from meshtrust.objects import Ref
     from meshtrust.source import Source
 
-_CONTROL_PLANES = (
-    "pilot-discovery",
-    "istio_ca",
-    "istiod",
-    "citadel",
-    FIELD_MANAGER,
-)  # what istiod and Citadel write as
-_NOTE = re.compile(r"^# superseded by sha256:([0-9a-f]{64}) at (\S+)$", re.MULTILINE)
+# What istiod and Citadel write as, and who writes once, by hand: neither keeps an object as something else has it.
+_KEEP_NOTHING = ("pilot-discovery", "istio_ca", "istiod", "citadel", FIELD_MANAGER)
+_BY_HAND = frozenset({"kubectl", "kubectl-create", "kubectl-edit", "kubectl-patch", "kubectl-replace"})
+_NOTE = re.compile(r"^# (superseded|set aside) by sha256:([0-9a-f]{64}) at (\S+)$", re.MULTILINE)
 # Labels and annotations of what keeps objects as a repository has them, or makes them of something else.
 _KEEPERS = {
     "argocd.argoproj.io/instance": "Argo CD",
@@ -58,6 +54,7 @@ class CaSecret:
 
     held: the certificates of `ca-cert.pem`, of which the first signs; copied: those of `root-cert.pem`
     previous: what a change before this one kept; supersedes: the fingerprint of what it was kept for, and since when
+    restored: whether it was set aside by `restore`
     """
 
     ref: Ref
@@ -71,23 +68,30 @@ class CaSecret:
     previous: Certificate | None
     supersedes: str
     superseded_at: datetime | None
+    restored: bool
+
+    @property
+    def ours(self) -> bool:
+        """Whether the root that stands there was put there by this tool: the note beside it names it."""
+        return bool(self.held) and self.supersedes == self.held[0].fingerprint
 
     @property
     def written(self) -> datetime | None:
         """When the root that stands there was put there: by this tool, or by the control plane, which dates it so.
 
-        The note has the moment of the plan, which may have waited long for an answer; managedFields have the write's.
+        The note has the moment of the plan, which may have waited long for an answer, or for whoever applies its patch;
+        managedFields have the write's.
         """
-        root = self.held[0] if self.held else None
-        if root is None or self.supersedes != root.fingerprint:
-            return root.not_before if root else None
-        ours = (moment(one.when) for one in self.writers if one.manager == FIELD_MANAGER)
-        return max((at for at in (*ours, self.superseded_at) if at), default=None)
+        if not self.ours:
+            return self.held[0].not_before if self.held else None
+        writes = (moment(one.when) for one in self.writers)
+        return max((at for at in (*writes, self.superseded_at) if at), default=None)
 
     @property
     def strangers(self) -> tuple[Writer, ...]:
-        """Who has written to it beside the control plane and this tool."""
-        return tuple(one for one in self.writers if not one.manager.startswith(_CONTROL_PLANES))
+        """Who has written to it and may do so again: nobody by hand, nor the control plane, nor this tool."""
+        others = (one for one in self.writers if one.manager not in _BY_HAND)
+        return tuple(one for one in others if not one.manager.startswith(_KEEP_NOTHING))
 
     @property
     def last_writer(self) -> str:
@@ -134,8 +138,9 @@ def read_secret(look: Look, ref: Ref) -> CaSecret | None:
         held=parse_pem(look.text(found, names.SIGNING)).certificates,
         copied=parse_pem(look.text(found, names.ROOTS)).certificates,
         previous=next(iter(parse_pem(previous).certificates), None) if previous else None,
-        supersedes=note[1] if note else "",
-        superseded_at=moment(note[2]) if note else None,
+        supersedes=note[2] if note else "",
+        superseded_at=moment(note[3]) if note else None,
+        restored=bool(note and note[1] == "set aside"),
     )
 
 
@@ -148,7 +153,7 @@ def read_key(source: Source, ref: Ref) -> str:
     return Look(source).text(found, names.SIGNING_KEY) if isinstance(found, KubeObject) else ""
 
 
-def replacing(secret: CaSecret, old: Certificate, new: Certificate, now: datetime) -> Change:
+def replacing(secret: CaSecret, old: Certificate, new: Certificate, now: datetime, *, restored: bool) -> Change:
     """What puts a root in the place of the one that signs, and keeps that one beside it.
 
     Further roots stay. `root-cert.pem` is written where it was filled: each edition in it that the new root stands in
@@ -159,7 +164,8 @@ def replacing(secret: CaSecret, old: Certificate, new: Certificate, now: datetim
     if secret.copied:
         copied = dict.fromkeys(new if one.stands_in_for(new) else one for one in secret.copied)
         texts[names.ROOTS] = "".join(one.pem for one in copied)
-    note = f"# superseded by sha256:{new.fingerprint} at {now:%Y-%m-%dT%H:%M:%SZ}\n"
+    how = "set aside" if restored else "superseded"
+    note = f"# {how} by sha256:{new.fingerprint} at {now:%Y-%m-%dT%H:%M:%SZ}\n"
     return Change(old, new, {**texts, names.PREVIOUS: f"{note}{old.pem}"})
 
 

@@ -58,10 +58,31 @@ def tell(plan: Plan, findings: tuple[Finding, ...], remarks: tuple[str, ...]) ->
         remarks=(*remarks, *said(plan)),
         not_asked=(*not_asked((_mesh(plan),), _on_mesh(plan)), *not_asked((plan,), _preflight(plan))),
         summary=_side_by_side(plan),
-        commands=tuple(dict.fromkeys(row.mends for row in plan.impact.ended if row.mends)) if plan.expired else (),
+        commands=commands(plan),
         verdict=_verdict(plan, findings),
         details={"plan": details(plan)},
     )
+
+
+def commands(plan: Plan) -> tuple[str, ...]:
+    """What a person has to restart: what does not come back by itself, or not in time."""
+    end = plan.root.not_after if plan.root else plan.now
+    rows = plan.impact.ended if plan.expired else plan.impact.too_late(end)
+    return tuple(dict.fromkeys(row.mends for row in rows if row.mends))
+
+
+def accepted(findings: Iterable[Finding]) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+    """The findings without what was not seen, and that in words, where a person has said to go on without it."""
+    kept: list[Finding] = []
+    said: dict[str, None] = {}
+    for finding in findings:
+        unknown = [problem for problem in finding.problems if finding.level_of(problem) is Level.UNKNOWN]
+        said.update({f"{gap.ref}: {gap.why}": None for gap in finding.unseen})
+        said.update({f"{problem.place}: {problem.detail}": None for problem in unknown})
+        seen = tuple(problem for problem in finding.problems if problem not in unknown)
+        level = max((finding.level_of(problem) for problem in seen), default=Level.OK)
+        kept.append(replace(finding, problems=seen, unseen=(), level=level))
+    return tuple(kept), tuple(f"gone on without having seen: {one}" for one in said)
 
 
 def checked(plan: Plan) -> int:
@@ -143,6 +164,8 @@ def _extensions(certificate: Certificate) -> str:
 
 def said(plan: Plan) -> Iterator[str]:
     home = plan.mesh.namespace
+    if plan.where:
+        yield plan.where
     if plan.authority:
         yield f"{home}: {who_signs(plan.authority)}"
     if plan.stage is not Stage.FRESH:
@@ -203,14 +226,16 @@ def _moving(plan: Plan, home: str) -> Iterator[str]:
         yield f"{home}: mutual TLS is not used: nothing can break, and this may still be done"
     waiting = [row for row in impact.rows if row.moves_by and row.moves_by > plan.now]
     if waiting and impact.moves_by and not plan.expired and plan.stage is Stage.FRESH:
+        in_time = plan.root is None or not impact.too_late(plan.root.not_after)
+        peace = "; until then old and new accept each other" if in_time else ""
         yield (
             f"{home}: {len(waiting)} of {len(impact.rows)} proxies take the root along with their next certificate, "
-            f"the last by {timestamp(impact.moves_by)}; until then old and new accept each other"
+            f"the last by {timestamp(impact.moves_by)}{peace}"
         )
     if plan.expired and impact.ended:
         yield (
-            f"{home}: the certificates of {len(impact.ended)} proxies have ended: they ask for new ones by themselves; "
-            "what has not come back two minutes after the control plane is restarted by the commands below"
+            f"{home}: the certificate of {_proxies(len(impact.ended))} has ended: they ask for new ones by themselves. "
+            "What is not back two minutes after the control plane, the commands below restart"
         )
     if impact.mounted:
         yield (
@@ -221,10 +246,16 @@ def _moving(plan: Plan, home: str) -> Iterator[str]:
         yield f"{home}: Citadel begins 60 seconds after its start, and takes 0.4 seconds for each Secret"
 
 
+def _proxies(number: int) -> str:
+    return f"{number} {'proxy' if number == 1 else 'proxies'}"
+
+
 def _verdict(plan: Plan, findings: tuple[Finding, ...]) -> str:
     worst = max((finding.level for finding in findings), default=Level.OK)
     if worst is Level.CRITICAL:
         return "blocked, nothing may be written"
+    if plan.root is None and worst is Level.UNKNOWN:
+        return "nothing is known of the CA, so nothing can be planned"
     if not plan.steps:
         under_way = "nothing is to be written, and the control plane must be restarted"
         return "nothing to do" if plan.stage is Stage.FRESH else under_way
@@ -243,6 +274,7 @@ def details(plan: Plan) -> Mapping[str, Any]:
     new = plan.target if plan.change else None
     return {
         "verb": str(plan.wish.verb),
+        "cluster": plan.where or None,
         "stage": plan.stage.name.lower(),
         "expired": plan.expired,
         "writes": plan.writes,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from meshtrust.source import Source
 
 _EXITS = {Level.OK: 0, Level.WARNING: 1, Level.CRITICAL: 2, Level.UNKNOWN: 3}
+_ACTED = {**_EXITS, Level.WARNING: 0}  # what is done is done, whatever else is to be seen to
 
 Judge = Callable[[Reading], Report]  # what a command gives: it is asked when the source is open
 
@@ -38,7 +39,9 @@ def execute(tool: str, name: str, options: Options, prepare: Callable[[], Judge]
     _print(render(report, options.output, headers=not options.no_headers), options)
     if report.interrupted:
         return INTERRUPTED
-    return _EXITS[report.status] if report.acted or report.status >= Level[options.fail_on.name] else 0
+    if report.acted:
+        return _ACTED[report.status]
+    return _EXITS[report.status] if report.status >= Level[options.fail_on.name] else 0
 
 
 def _print(text: str, options: Options) -> None:

@@ -50,10 +50,14 @@ def progress() -> Callable[[str], None]:
 
 
 def ask(question: str) -> bool:
-    """Only the whole word is a yes; an end of the input is a no."""
-    sys.stderr.write(f"{printable(question)} [yes/no] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() == "yes"
+    """Ask until the answer is yes or no; an end of the input is a no."""
+    while True:
+        sys.stderr.write(f"{printable(question)} [yes/no] ")
+        sys.stderr.flush()
+        line = sys.stdin.readline()
+        answer = line.strip().lower()
+        if answer in {"y", "yes", "n", "no"} or not line:
+            return answer in {"y", "yes"}
 
 
 def complain(error: ToolError) -> int:

@@ -204,11 +204,16 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One pod of the control plane. `ending` is one that works on through its grace period."""
+    """One pod of the control plane. `ending` is one that works on through its grace period.
+
+    proxied: whether an Envoy stands beside it, and speaks TLS for it
+    """
 
     ref: Ref
     part: str
     revision: str
+    version: IstioVersion | None
+    proxied: bool
     ready: bool
     ending: bool
     started: datetime | None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from meshtrust.mesh import names
 from meshtrust.mesh.look import moment
 from meshtrust.mesh.model import Part, Rollout, Sight
+from meshtrust.versions import image_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,11 +52,15 @@ def _parts(look: Look, home: str) -> Iterator[Part]:
     for found in look.objects(Sight.SETTINGS, "Pod", namespace=home):
         if found.body.get("status", {}).get("phase") in _FINISHED:
             continue
-        if part := _part(found.labels, found.body.get("spec", {})):
+        spec = found.body.get("spec", {})
+        if part := _part(found.labels, spec):
+            containers = {one.get("name", ""): one.get("image", "") for one in spec.get("containers") or ()}
             yield Part(
                 ref=found.ref,
                 part=part,
                 revision=found.labels.get(names.REVISION, ""),
+                version=image_version(containers[part]),
+                proxied=names.PROXY_CONTAINER in containers,
                 ready=_is_ready(found, part),
                 ending=bool(found.body["metadata"].get("deletionTimestamp")),
                 started=moment(_state(found, part).get("state", {}).get("running", {}).get("startedAt", "")),

@@ -45,6 +45,9 @@ def _nothing_runs(plan: Plan) -> bool:
     return not plan.signing and not any(gap.sight is Sight.ROLLOUTS for gap in plan.gaps)
 
 
+_UNGUARDED = "it would overwrite whatever stands there by then: look at the Secret before you apply it"
+
+
 @check(
     "secret-writable",
     Level.CRITICAL,
@@ -63,7 +66,7 @@ def secret_writable(plan: Plan, _terms: Terms) -> Iterator[Problem]:
         yield Problem(secret.ref, "it is immutable")
     if plan.writes and not secret.resource_version and plan.wish.emit:
         yield Problem(
-            secret.ref, "the recording has no resourceVersion: the patch is not guarded", Level.WARNING, hint=""
+            secret.ref, "the recording has no resourceVersion: the patch is not guarded", Level.WARNING, hint=_UNGUARDED
         )
 
 

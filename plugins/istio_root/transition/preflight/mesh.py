@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from istio_root.transition.loading import never_loads
 from istio_root.transition.plan import Plan, Stage
 from istio_root.transition.rights import can_i, spoken
 from meshtrust.certificates import Kinship, Peer
@@ -71,6 +72,24 @@ def change_finished(plan: Plan, _terms: Terms) -> Iterator[Problem]:
         yield Problem(plan.secret.ref, str(plan.stage), hint=hint)
 
 
+_BY_HAND = "--no-restart writes the root alone; then restart by hand what runs the control plane"
+
+
+@check(
+    "root-loads",
+    Level.CRITICAL,
+    says="what is written will be loaded",
+    needs=(Sight.SETTINGS,),
+    hint="leave --no-restart away; or --emit the patch, and restart by hand after it was applied",
+)
+def root_loads(plan: Plan, _terms: Terms) -> Iterator[Problem]:
+    if plan.wish.restart or plan.wish.emit or plan.expired or not (plan.writes or plan.stage is Stage.WRITTEN):
+        return
+    for instance in plan.authority.instances if plan.authority else ():
+        if why := never_loads(instance):
+            yield Problem(instance.ref, f"it never loads another root while it runs: {why}")
+
+
 @check(
     "control-plane-ready",
     Level.CRITICAL,
@@ -84,6 +103,10 @@ def control_plane_ready(plan: Plan, _terms: Terms) -> Iterator[Problem]:
     for rollout in due:
         if rollout.paused:
             yield Problem(rollout.ref, "its rollout is paused: a restart would do nothing")
+    seen = not any(gap.sight is Sight.ROLLOUTS for gap in plan.gaps)
+    running = plan.authority.instances if plan.authority else ()
+    if plan.writes and plan.wish.restart and seen and running and not plan.signing:
+        yield Problem(running[0].ref, "no Deployment runs it: it cannot be restarted here", hint=_BY_HAND)
     if plan.expired:
         return
     level = None if plan.writes else Level.WARNING
@@ -115,6 +138,21 @@ def proxies_unharmed(plan: Plan, _terms: Terms) -> Iterator[Problem]:
     for row in plan.impact.apart:
         detail = f"already apart from the others: {row.detail}"
         yield Problem(row.place, detail, Level.WARNING, hint="kubectl istio-certverify --live tells more")
+
+
+@check(
+    "proxies-in-time",
+    Level.WARNING,
+    says="every proxy takes the next root before the present one ends",
+    needs=(Sight.PROXIES, Sight.MEMORY),
+    hint="restart what runs them after the change, by the commands below: from that moment on they refuse each other",
+)
+def proxies_in_time(plan: Plan, _terms: Terms) -> Iterator[Problem]:
+    if plan.root is None or plan.expired:
+        return
+    for row in plan.impact.too_late(plan.root.not_after):
+        moves = f"moves by {row.moves_by:%Y-%m-%dT%H:%M}Z" if row.moves_by else "does not move by itself"
+        yield Problem(row.place, f"{moves}, and the present root ends on {plan.root.not_after:%Y-%m-%dT%H:%M}Z")
 
 
 @check(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 _SOON = timedelta(hours=1)
+_A_LEAF = timedelta(hours=24)  # a certificate of today lives so long
 
 
 @check(
@@ -56,7 +57,7 @@ def lifetime_gains(plan: Plan, _terms: Terms) -> Iterator[Problem]:
     root = plan.root
     if plan.wish.verb is Verb.RESTORE or not plan.secret or not root or plan.stage is not Stage.FRESH:
         return
-    if plan.ends < root.not_after - timedelta(days=1):
+    if plan.ends < root.not_after:
         left = spoken_span(root.not_after - plan.now)
         yield Problem(plan.secret.ref, f"it has {left} left, and would end sooner, on {plan.ends:%Y-%m-%d}")
 
@@ -104,6 +105,8 @@ def previous_kept(plan: Plan, _terms: Terms) -> Iterator[Problem]:
         yield Problem(secret.ref, f"the previous root is {root.kinship(previous)}: proxies would refuse each other")
     elif fault := dates(previous, plan.now):
         yield Problem(secret.ref, f"the previous root: {fault}")
+    elif plan.writes and previous.not_after < plan.now + _A_LEAF:
+        yield Problem(secret.ref, f"the previous root ends in {spoken_span(previous.not_after - plan.now)}")
 
 
 @check(
