@@ -115,6 +115,20 @@ def renewing(root: Ca, **env: str) -> Mesh:
     return istiod(ca=Authority(root=root), control_planes=(ControlPlane(env=env),))
 
 
+def minutes(number: float) -> timedelta:
+    return timedelta(minutes=number)
+
+
+AGING = replace(ROOT, starts=days(-3630.5), ends=days(19.5))
+AGING_SHA1 = replace(AGING, identifier="sha1")
+
+
+def just_started(started: timedelta, root: Ca = AGING, *, every: str = "1h") -> Mesh:
+    """Its root has been due for renewal for long, and its istiod, which would look for that, has not run for long."""
+    plane = ControlPlane(started=started, env={"CITADEL_SELF_SIGNED_ROOT_CERT_CHECK_INTERVAL": every})
+    return istiod(ca=Authority(root=root), control_planes=(plane,))
+
+
 def expired(**parts: Any) -> Mesh:
     """Its root has ended, and one of its leaves with it; the others are valid still, and all were signed before."""
     late = Leaf(issued=days(-1), ends=ENDED.ends)
@@ -285,6 +299,30 @@ TRANSITIONS: Mapping[str, Case] = {
     "not-renewed-though-due": Case(renewing(due_in(timedelta(minutes=-130)))),
     "not-renewed-though-due-and-looked-for-daily": blocked(
         renewing(due_in(timedelta(hours=-40)), CITADEL_SELF_SIGNED_ROOT_CERT_CHECK_INTERVAL="24h"), "renewal-far"
+    ),
+    "renewed-at-a-first-look-that-is-to-come": blocked(just_started(minutes(-50)), "renewal-far"),
+    "renewed-at-a-first-look-within-the-hour": blocked(just_started(minutes(-5)), "renewal-far"),
+    "renewed-at-a-first-look-that-is-late-by-chance": blocked(just_started(minutes(-110)), "renewal-far"),
+    "not-renewed-at-a-first-look-that-is-past": Case(just_started(minutes(-130))),
+    "renewed-at-a-first-look-that-comes-tomorrow": Case(just_started(minutes(-50), every="24h")),
+    "renewed-at-a-first-look-that-may-come-now": blocked(
+        just_started(timedelta(hours=-30), every="24h"), "renewal-far"
+    ),
+    "renewed-at-a-first-look-to-the-harm-of-all": warned(just_started(minutes(-50), AGING_SHA1), "renewal-far"),
+    "renewed-at-the-first-look-of-another-revision": blocked(
+        replace(
+            just_started(minutes(-50)),
+            control_planes=(ControlPlane(), ControlPlane(revision="canary", started=minutes(-50))),
+        ),
+        "renewal-far",
+        steps=("write", "restart", "restart", "publish"),
+    ),
+    "renewed-by-no-first-look-of-a-revision-that-never-looks": Case(
+        replace(
+            just_started(minutes(-50)),
+            control_planes=(ControlPlane(), ControlPlane(revision="canary", started=minutes(-50), env=OFF)),
+        ),
+        steps=("write", "restart", "restart", "publish"),
     ),
     "renewal-switched-off": Case(renewing(due_in(timedelta(minutes=10)), **OFF)),
     "renewed-within-the-hour-to-the-harm-of-all": warned(renewing(due_in(timedelta(minutes=50), SHA1)), "renewal-far"),

@@ -174,9 +174,21 @@ def test_a_key_file_that_does_not_fit_leaves_no_file_and_says_so_without_its_wor
     told = render(found, Output.WIDE)
     assert levels(found) == {"root-signs": "critical"}
     assert (found.status, found.acted, path.exists()) == (Level.CRITICAL, True, False)
+    (problem,) = (problem for finding in found.findings for problem in finding.problems)
+    assert (str(problem.place), problem.hint) == (f"File {key}", "--key-file names the CA's key")
+    assert problem.detail.startswith("the key cannot sign for O=cluster.local: ")
     words = [line for line in content.decode(errors="replace").splitlines() if len(line) > 40]
     assert not any(word in told for word in words)
     assert "hunter2" not in told
+
+
+def test_a_root_that_no_key_makes_anew_is_not_blamed_on_the_key_file(tmp_path: Path) -> None:
+    key = tmp_path / "ca-key.pem"
+    key.write_text(key_pem("root"))
+    found = recorded(CASES["a-root-that-is-no-ca"].mesh, tmp_path, wished(key_file=str(key)))
+    places = {str(problem.place) for finding in found.findings for problem in finding.problems}
+    assert levels(found)["root-signs"] == "critical"
+    assert not any(place.startswith("File ") for place in places)
 
 
 def test_a_key_file_that_is_no_text_is_an_error_that_shows_nothing_of_it(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import meshes
-from changed_meshes import HOME, SECRET, SHA1, edited, texts, wished, without_private_key
+from changed_meshes import HOME, SECRET, SHA1, texts, wished, without_private_key
 from meshes import NOW, OFF, RENEWED, ROOT, STRANGE, certificate_of, citadel, days, istiod
 from meshtrust.certificates import parse_pem
 from meshtrust.errors import UsageError
@@ -311,53 +311,6 @@ class TestWords:
         mesh = citadel(proxies=(Proxy("ledger", "bank"), Proxy("web", "shop")))
         assert said(recorded(mesh, tmp_path), "hot-restarted")[0].startswith(f"{HOME}: 3 Envoys")  # and Pilot's own
         assert not said(recorded(MESH, tmp_path), "hot-restarted")
-
-
-STRICT, DISABLED = ({"spec": {"mtls": {"mode": mode}}} for mode in ("STRICT", "DISABLE"))
-DESTINATION = {"spec": {"host": "*.local", "trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}}}}
-PEERS: dict[str, Any] = {"spec": {"peers": [{"mtls": {}}]}}
-MUTUAL_TLS: Mapping[str, tuple[Mesh, bool]] = {
-    "istiod-by-itself": (istiod(), True),
-    "istiod-switched-off": (istiod(edits=(edited("PeerAuthentication", "default", DISABLED),)), False),
-    "istiod-switched-off-in-one-namespace": (
-        istiod(edits=(edited("PeerAuthentication", "default", DISABLED, "bank"),)),
-        True,
-    ),
-    "istiod-switched-on-again-in-one-namespace": (
-        istiod(
-            edits=(
-                edited("PeerAuthentication", "default", DISABLED),
-                edited("PeerAuthentication", "default", STRICT, "bank"),
-            )
-        ),
-        True,
-    ),
-    "citadel-by-itself": (citadel(), False),
-    "citadel-mesh-policy": (citadel(edits=(edited("MeshPolicy", "default", PEERS, ""),)), True),
-    "citadel-policy": (citadel(edits=(edited("Policy", "default", PEERS, "bank"),)), True),
-    "citadel-policy-of-tokens": (
-        citadel(edits=(edited("Policy", "default", {"spec": {"peers": [{"jwt": {}}]}}, "bank"),)),
-        False,
-    ),
-    "citadel-destination-rule": (citadel(edits=(edited("DestinationRule", "default", DESTINATION),)), True),
-}
-
-
-@pytest.mark.parametrize("name", MUTUAL_TLS)
-def test_whether_mutual_tls_is_used_at_all_is_said(name: str, tmp_path: Path) -> None:
-    mesh, used = MUTUAL_TLS[name]
-    with serve(mesh) as server:
-        found = live(server)
-    assert found.details["plan"]["mutual_tls"] is used is recorded(mesh, tmp_path).details["plan"]["mutual_tls"]
-    assert bool(said(found, "mutual TLS is not used: nothing can break")) is not used
-
-
-def test_whether_mutual_tls_is_used_is_not_known_where_it_may_not_be_seen() -> None:
-    with serve(MUTUAL_TLS["istiod-switched-off"][0]) as server:
-        server.forbid("list", "peerauthentications")
-        found = live(server)
-    assert found.details["plan"]["mutual_tls"] is None
-    assert not said(found, "mutual TLS")
 
 
 STAGES = {

@@ -170,6 +170,14 @@ def test_a_renewal_that_harms_is_to_be_forestalled_and_a_harmless_one_waited_for
     assert patient.startswith("let it, look again in two hours")
 
 
+def test_a_renewal_that_is_overdue_and_may_come_at_any_moment_says_since_when(tmp_path: Path) -> None:
+    mesh = CASES["renewed-at-a-first-look-that-is-to-come"].mesh
+    due = NOW + mesh.ca.root.ends - 0.2 * (mesh.ca.root.ends - mesh.ca.root.starts)
+    _, detail, _ = the_problem(mesh, Wish(Verb.TRANSITION), tmp_path)
+    since = f"it has been due since {due:%Y-%m-%dT%H:%MZ}, and the control plane may look at any moment"
+    assert detail == f"{since}, and will do no harm"
+
+
 def test_a_proxy_that_a_renewal_has_parted_stays_apart_or_is_taken_back_by_a_root_without_identifier(
     tmp_path: Path,
 ) -> None:

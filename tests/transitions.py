@@ -22,7 +22,7 @@ from meshtrust.errors import ToolError
 from meshtrust.reading import Person, Reading
 from meshtrust.render import Output, render
 from meshtrust.source import Scope
-from sandbox import Authority, Ca, ControlPlane, Edit, Lively, Mesh, Namespace, Proxy, serve
+from sandbox import Answer, Authority, Ca, ControlPlane, Edit, Lively, Mesh, Namespace, Proxy, serve
 from sandbox.issuing import ca_certificate, pem
 
 if TYPE_CHECKING:
@@ -142,6 +142,20 @@ def run(
 
 
 restore = partial(run, verb=Verb.RESTORE)
+
+
+def cut_after_the_write(server: Server, verb: Verb = Verb.TRANSITION) -> Ended:
+    """Let a run end right after its write: from then on it may not touch a Deployment any more."""
+
+    def forbid(_: object) -> None:
+        server.faults.add(Answer(403, "no more"), path=f"{DEPLOYMENTS}*")
+
+    server.on(forbid, method="PATCH", path=SECRET, after=True)
+    ended = run(server, verb, timeout=3.0)
+    server.faults.clear()
+    assert ended.states["write"] == "done", ended.words
+    assert ended.code in {2, 3}, ended.words
+    return ended
 
 
 def environment(server: Server) -> dict[str, str]:

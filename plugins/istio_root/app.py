@@ -65,6 +65,12 @@ def expiry(
     return judge
 
 
+# All revisions and namespaces of a control plane live by one root, and that is kept in a Secret.
+_UNSHOWN = ("revision", "namespace", "all_namespaces", "public")
+_EXIT_CODES = (
+    "Exit codes: 0 done, or a plan that nothing hinders, 1 a plan with warnings, 2 blocked, refused or conflict, "
+    "3 a deadline, or something unseen, 64 usage, 130 interrupted."
+)
 _Apply = Annotated[bool, typer.Option("--apply", help="Carry the plan out.", show_default=False)]
 _Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before the write.", show_default=False)]
 _NoRestart = Annotated[
@@ -74,7 +80,12 @@ _NoRestart = Annotated[
     ),
 ]
 _Wait = Annotated[
-    bool, typer.Option("--wait", help="Wait until every proxy holds the new root, too.", show_default=False)
+    bool,
+    typer.Option(
+        "--wait",
+        help="Wait until every proxy holds the new root, too: half a day, so give it a --timeout.",
+        show_default=False,
+    ),
 ]
 _Timeout = Annotated[str, typer.Option(help="How long all of it may take; 0 is no limit.", metavar="DURATION")]
 _AcceptUnseen = Annotated[
@@ -87,11 +98,14 @@ _AcceptUnseen = Annotated[
     "transition",
     examples="""\
   kubectl istio-root transition
-  kubectl istio-root transition --apply --wait
+  kubectl istio-root transition --apply
+  kubectl istio-root transition --apply --wait --timeout 13h
   kubectl istio-root transition --key-identifier drop --apply --yes --timeout 30m
   kubectl istio-root transition --emit patch.yaml
   kubectl istio-root transition -f mesh.yaml --emit patch.yaml --key-file ca-key.pem
 """,
+    exit_codes=_EXIT_CODES,
+    unshown=_UNSHOWN,
 )
 def transition(
     *,
@@ -138,8 +152,11 @@ def transition(
     "restore",
     examples="""\
   kubectl istio-root restore
-  kubectl istio-root restore --apply --wait
+  kubectl istio-root restore --apply
+  kubectl istio-root restore --apply --wait --timeout 13h
 """,
+    exit_codes=_EXIT_CODES,
+    unshown=_UNSHOWN,
 )
 def restore(
     *,

@@ -334,8 +334,19 @@ class Mode(TypedDict, total=False):
     mode: str
 
 
+class WorkloadSelector(TypedDict, total=False):
+    matchLabels: dict[str, str] | None
+
+
+class TargetReference(TypedDict):
+    """That there is one is all that is read of it."""
+
+
 class PeerAuthenticationSpec(TypedDict, total=False):
+    selector: WorkloadSelector | None
+    targetRefs: list[TargetReference] | None
     mtls: Mode | None
+    portLevelMtls: dict[str, Mode | None] | None
 
 
 class PeerAuthentication(TypedDict, total=False):
@@ -356,13 +367,22 @@ class Policy(TypedDict, total=False):
     spec: PolicySpec | None
 
 
-class TrafficPolicy(TypedDict, total=False):
+class PortSettings(TypedDict, total=False):
     tls: Mode | None
 
 
-class DestinationRuleSpec(TypedDict, total=False):
-    host: str
+class TrafficPolicy(TypedDict, total=False):
+    tls: Mode | None
+    portLevelSettings: list[PortSettings] | None
+
+
+class Subset(TypedDict, total=False):
     trafficPolicy: TrafficPolicy | None
+
+
+class DestinationRuleSpec(TypedDict, total=False):
+    trafficPolicy: TrafficPolicy | None
+    subsets: list[Subset] | None
 
 
 class DestinationRule(TypedDict, total=False):

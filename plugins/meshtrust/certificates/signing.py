@@ -82,7 +82,7 @@ def istiod_signer(ca: Certificate, key_pem: str) -> Signer:
 def _key(ca: Certificate, key_pem: str) -> CaKey:
     key = pair_fault(ca, key_pem) or _private_half(key_pem.encode())
     if isinstance(key, str):
-        raise Unsigned(f"the key that stands beside {ca.subject} cannot sign: {key}")
+        raise Unsigned(f"the key cannot sign for {ca.subject}: {key}")
     return key
 
 

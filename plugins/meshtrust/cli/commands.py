@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 from typer.exceptions import TyperException
@@ -17,24 +18,31 @@ from meshtrust.errors import UsageError
 from meshtrust.spelling import kubectl_spelling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 EXIT_CODES = "Exit codes: 0 ok, 1 warning, 2 critical, 3 unknown or incomplete, 64 usage, 130 interrupted."
 
 
-def command(app: typer.Typer, name: str, *, examples: str) -> Callable[..., Any]:
+def command(
+    app: typer.Typer, name: str, *, examples: str, exit_codes: str = EXIT_CODES, unshown: Collection[str] = ()
+) -> Callable[..., Any]:
     """Make a command of a function that takes its own options and gives a `Judge`.
 
-    The shared options become parameters of the command beside its own.
+    The shared options become parameters of the command beside its own. `unshown` names those (fields of `Options`) that
+    its help does not offer, for it refuses them in words.
     """
 
     def declare(function: Callable[..., Judge]) -> Callable[..., Any]:
+        hints = get_type_hints(Options, include_extras=True)
         shared = [
-            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hint)
-            for field, hint in zip(
-                dataclasses.fields(Options), get_type_hints(Options, include_extras=True).values(), strict=True
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=_hidden(hints[field.name]) if field.name in unshown else hints[field.name],
             )
+            for field in dataclasses.fields(Options)
         ]
         own = inspect.signature(function, eval_str=True).parameters.values()
 
@@ -47,12 +55,20 @@ def command(app: typer.Typer, name: str, *, examples: str) -> Callable[..., Any]
         call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         app.command(
             name,
-            help=f"{inspect.getdoc(function)}\n\n\b\nExamples:\n{examples}\n\n{EXIT_CODES}",
+            help=f"{inspect.getdoc(function)}\n\n\b\nExamples:\n{examples}\n\n{exit_codes}",
             context_settings=HELP_NAMES,
         )(call)
         return function
 
     return declare
+
+
+def _hidden(hint: Any) -> Any:
+    """The same option, which works and is not in the help."""
+    (option,) = hint.__metadata__
+    unshown = copy.copy(option)
+    unshown.hidden = True
+    return Annotated[hint.__origin__, unshown]
 
 
 class _AsTyped:

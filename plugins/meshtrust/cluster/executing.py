@@ -19,6 +19,9 @@ class _Status(msgspec.Struct):
     message: str = ""
 
 
+_STATUS = msgspec.json.Decoder(_Status)  # once: see failures
+
+
 @dataclass(frozen=True, slots=True)
 class NotRun(Exception):
     """The command failed, or could not be started: what the runtime says, and what the command said last."""
@@ -47,7 +50,7 @@ def run(channels: Channels) -> bytes:
 
 def _status(content: bytes) -> _Status:
     try:
-        return msgspec.json.decode(content, type=_Status)
+        return _STATUS.decode(content)
     except msgspec.DecodeError:
         return _Status(message="it ended with something that is no Status")
 

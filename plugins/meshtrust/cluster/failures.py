@@ -68,6 +68,10 @@ class Status(msgspec.Struct):
         return self.line.endswith(" is forbidden:")
 
 
+# Made once, and here: threads that decode a type for the first time at once crash the interpreter (msgspec 0.22).
+_STATUS = msgspec.json.Decoder(Status)
+
+
 def one_line(text: str) -> str:
     """Short, and without control characters: it comes from somewhere else, and is printed."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
@@ -77,7 +81,7 @@ def one_line(text: str) -> str:
 def status_of(body: bytes) -> Status:
     """Read a refusal; what is not a Status of Kubernetes has nothing to say."""
     try:
-        status = msgspec.json.decode(body, type=Status)
+        status = _STATUS.decode(body)
     except msgspec.DecodeError:
         return Status()
     return status if status.kind == "Status" else Status()

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from istio_root.renewal import forecast_of
 from istio_root.transition.plan import Plan, Stage
 from istio_root.transition.wish import Verb
+from meshtrust.certificates import refusal
 from meshtrust.checks import dates
 from meshtrust.durations import spoken as spoken_span
 from meshtrust.findings import Level, Problem, Terms, check
-from meshtrust.mesh import Sight
+from meshtrust.mesh import Sight, names
+from meshtrust.objects import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
+
+    from istio_root.renewal import Forecast
+    from meshtrust.certificates import Certificate
+    from meshtrust.mesh import Authority, Instance
 
 
 _SOON = timedelta(hours=1)
@@ -29,7 +37,13 @@ _A_LEAF = timedelta(hours=24)  # a certificate of today lives so long
     hint="kubectl istio-root expiry tells what is wrong with the CA",
 )
 def root_signs(plan: Plan, _terms: Terms) -> Iterator[Problem]:
-    if plan.secret and plan.unsigned:
+    """A key that was given is named by its file, unless it is the certificate that no key makes a root of."""
+    if not plan.secret or not plan.unsigned:
+        return
+    given = plan.wish.key_file
+    if given and plan.root and not refusal(plan.root, plan.root):
+        yield Problem(Ref("File", "", given), plan.unsigned, hint="--key-file names the CA's key")
+    else:
         yield Problem(plan.secret.ref, plan.unsigned)
 
 
@@ -73,18 +87,36 @@ def renewal_far(plan: Plan, _terms: Terms) -> Iterator[Problem]:
     """Whoever writes first wins, and the other one is refused; a renewal that harms is better forestalled."""
     if not (plan.authority and plan.secret and plan.root and plan.writes) or plan.expired:
         return
-    forecast = forecast_of(plan.authority, plan.secret.ref, plan.root)
-    if forecast.due is None or forecast.switched_off or forecast.settings is None:
+    near = tuple(one for one in _by_each(plan.authority, plan.secret.ref, plan.root) if _is_near(*one, plan.now))
+    if not near:
         return
-    patience = 2 * (forecast.settings.interval or timedelta(hours=1))
-    if forecast.due - _SOON <= plan.now <= forecast.due + patience:
-        when = f"on {forecast.due:%Y-%m-%dT%H:%MZ}"
-        if forecast.harm:
-            yield Problem(
-                plan.secret.ref, f"it is due {when}, and harms: be quicker", Level.WARNING, hint="--apply now"
-            )
-        else:
-            yield Problem(plan.secret.ref, f"it is due {when}, and will do no harm")
+    due = min(due for _, _, due in near)
+    when = f"it is due on {due:%Y-%m-%dT%H:%MZ}"
+    if due <= plan.now:
+        when = f"it has been due since {due:%Y-%m-%dT%H:%MZ}, and the control plane may look at any moment"
+    if any(forecast.harm for forecast, _, _ in near):
+        yield Problem(plan.secret.ref, f"{when}, and harms: be quicker", Level.WARNING, hint="--apply now")
+    else:
+        yield Problem(plan.secret.ref, f"{when}, and will do no harm")
+
+
+def _by_each(authority: Authority, place: Ref, root: Certificate) -> Iterator[tuple[Forecast, Instance, datetime]]:
+    """What each instance will do, by its own settings and version: whoever looks first renews it."""
+    for instance in authority.instances:
+        forecast = forecast_of(replace(authority, instances=(instance,)), place, root)
+        if forecast.due is not None and not forecast.switched_off:
+            yield forecast, instance, forecast.due
+
+
+def _is_near(forecast: Forecast, instance: Instance, due: datetime, now: datetime) -> bool:
+    """Whether its next look may find the root due within the hour.
+
+    It looks first after an interval, and up to one more by chance, then each interval. When it has looked in vain, the
+    renewal fails: that is what `renewal-done` tells.
+    """
+    interval = (forecast.settings and forecast.settings.interval) or names.DEFAULT_CHECK_INTERVAL
+    started = instance.started or due - interval
+    return max(started + interval, due) <= now + _SOON and now <= max(started, due) + 2 * interval
 
 
 @check(
