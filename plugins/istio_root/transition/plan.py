@@ -105,7 +105,7 @@ class Plan:
     def writes(self) -> bool:
         """Whether the Secret is to be written at all: not where nothing is gained.
 
-        A change that is under way comes to its end before another one; but to take it back is what `restore` is for, and
+        A change that is under way comes to its end before another one; but `restore` is there to take it back, and
         nobody should load a root that has ended.
         """
         begins = self.stage is Stage.FRESH or self.expired or self.wish.verb is Verb.RESTORE

@@ -19,7 +19,7 @@ class _Status(msgspec.Struct):
     message: str = ""
 
 
-_STATUS = msgspec.json.Decoder(_Status)  # once: see failures
+_ENDED = msgspec.json.Decoder(_Status)  # once: see failures
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def run(channels: Channels) -> bytes:
 
 def _status(content: bytes) -> _Status:
     try:
-        return _STATUS.decode(content)
+        return _ENDED.decode(content)
     except msgspec.DecodeError:
         return _Status(message="it ended with something that is no Status")
 
