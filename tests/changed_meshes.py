@@ -45,6 +45,7 @@ PLANNED, CITADEL = ("write", "restart", "publish"), ("write", "restart", "publis
 BLOCKED, WARNED = "critical", "warning"
 EVERYWHERE = (HOME, *(team.name for team in TEAMS))
 YOUNG = (ControlPlane(started=timedelta(hours=-2)),)
+TWO = (ControlPlane(), ControlPlane(revision="canary", started=timedelta(hours=-2)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +84,18 @@ def texts(**keys: str) -> Edit:
     return secret(stringData={f"{key.replace('_', '-')}.pem": text for key, text in keys.items()})
 
 
-def kept(previous: Ca, present: Ca = ROOT, *, at: timedelta = _YESTERDAY) -> Edit:
+def kept(previous: Ca, present: Ca = ROOT, *, at: timedelta = _YESTERDAY, restored: bool = False) -> Edit:
     """What a change from `previous` to `present` has left in the Secret."""
     mark = ca_certificate(present, NOW).fingerprint(SHA256()).hex()
-    note = f"# superseded by sha256:{mark} at {NOW + at:%Y-%m-%dT%H:%M:%SZ}\n"
+    how = "set aside" if restored else "superseded"
+    note = f"# {how} by sha256:{mark} at {NOW + at:%Y-%m-%dT%H:%M:%SZ}\n"
     return texts(previous_ca_cert=note + certificate_of(previous))
+
+
+def written_by(manager: str, operation: str, at: timedelta) -> Edit:
+    """Who has written the CA's Secret last, and how."""
+    entry = {"manager": manager, "operation": operation, "time": f"{NOW + at:%Y-%m-%dT%H:%M:%SZ}"}
+    return secret(metadata={"managedFields": [entry]})
 
 
 def pod_of(deployment: str) -> str:
@@ -111,8 +119,12 @@ def due_in(time: timedelta, ca: Ca = ROOT) -> Ca:
     return replace(ca, starts=time - 0.8 * life, ends=time + 0.2 * life)
 
 
-def renewing(root: Ca, **env: str) -> Mesh:
-    return istiod(ca=Authority(root=root), control_planes=(ControlPlane(env=env),))
+def ending_in(hours: float) -> Ca:
+    return replace(ROOT, starts=days(-3650), ends=timedelta(hours=hours))
+
+
+def renewing(root: Ca, proxies: tuple[Proxy, ...] = (), **env: str) -> Mesh:
+    return istiod(ca=Authority(root=root), control_planes=(ControlPlane(env=env),), proxies=proxies)
 
 
 def minutes(number: float) -> timedelta:
@@ -170,6 +182,10 @@ KEEPERS = {
     "kapp": {"labels": {"kapp.k14s.io/app": "1"}},
 }
 
+_AT = timedelta(hours=-4)
+_EMPTY_HOME = Namespace(HOME, publishes=())
+_CITADEL_NOTE = kept(CITADEL_ROOT, CITADEL_RENEWED, at=_AT)
+WITHOUT_DEPLOYMENT = Edit(kind="Deployment", namespace=HOME, name="istiod")
 PARTED = istiod(proxies=(*EVERYTHING[:4], Proxy("slow", "shop", holds=(SHA1,), leaf=Leaf(signed_by=SHA1))))
 TRANSITIONS: Mapping[str, Case] = {
     # what is asked for
@@ -179,6 +195,9 @@ TRANSITIONS: Mapping[str, Case] = {
     "as-long-as-was-asked-for": Case(istiod(ca=Authority(root=LASTING)), steps=()),
     "longer-than-what-is-left": Case(istiod(ca=Authority(root=RENEWED)), wish=wished(lifetime=days(5000))),
     "shorter-than-what-is-left": blocked(istiod(), "lifetime-gains", steps=(), wish=wished(lifetime=days(3000))),
+    "some-hours-shorter-than-what-is-left": blocked(
+        istiod(ca=Authority(root=replace(ROOT, ends=days(3650.4)))), "lifetime-gains", steps=()
+    ),
     "shorter-than-a-leaf": blocked(
         renewing(ENDED, **OFF),
         "root-proven",
@@ -253,11 +272,20 @@ TRANSITIONS: Mapping[str, Case] = {
         f"kept-by-{name}": warned(istiod(edits=(secret(metadata=metadata),)), "secret-unkept")
         for name, metadata in KEEPERS.items()
     },
-    "written-by-kubectl": warned(istiod(ca=Authority(manager="kubectl-edit")), "secret-unkept"),
+    **{
+        f"written-by-hand-with-{name}": Case(istiod(ca=Authority(manager=name)))
+        for name in ("kubectl", "kubectl-create", "kubectl-edit", "kubectl-patch", "kubectl-replace")
+    },
+    "applied-by-kubectl": warned(istiod(ca=Authority(manager="kubectl-client-side-apply")), "secret-unkept"),
+    "applied-by-the-server-for-kubectl": warned(
+        istiod(edits=(written_by("kubectl", "Apply", _YESTERDAY),)), "secret-unkept"
+    ),
     "written-by-argo-cd": warned(istiod(ca=Authority(manager="argocd-controller")), "secret-unkept"),
     "written-by-this-program": Case(istiod(ca=Authority(manager="kubectl-istio-root"))),
     "marked-and-not-to-be-written": Case(
-        istiod(ca=Authority(root=LASTING, manager="kubectl-edit"), edits=(secret(metadata=KEEPERS["helm-label"]),)),
+        istiod(
+            ca=Authority(root=LASTING, manager="argocd-controller"), edits=(secret(metadata=KEEPERS["helm-label"]),)
+        ),
         steps=(),
     ),
     # what a restart would do
@@ -291,6 +319,39 @@ TRANSITIONS: Mapping[str, Case] = {
     "a-rollout-in-the-middle": blocked(istiod(edits=(rolled(status={"updatedReplicas": 0}),)), "control-plane-ready"),
     "scaled-to-zero": warned(
         istiod(control_planes=(ControlPlane(replicas=0),), proxies=EVERYTHING), "control-plane-ready", steps=("write",)
+    ),
+    "run-by-no-deployment": blocked(
+        istiod(edits=(WITHOUT_DEPLOYMENT,), proxies=EVERYTHING), "control-plane-ready", steps=("write", "publish")
+    ),
+    "run-by-no-deployment-and-not-to-be-restarted": Case(
+        istiod(edits=(WITHOUT_DEPLOYMENT,), proxies=EVERYTHING), steps=("write", "publish"), wish=wished(restart=False)
+    ),
+    # what loads it where nothing is restarted
+    "never-loaded": blocked(
+        renewing(ROOT, **OFF), "root-loads", steps=("write", "publish"), wish=wished(restart=False)
+    ),
+    "never-loaded-by-one-of-two-revisions": blocked(
+        istiod(control_planes=(ControlPlane(), ControlPlane(revision="canary", env=OFF))),
+        "root-loads",
+        steps=("write", "publish"),
+        wish=wished(restart=False),
+    ),
+    "never-loaded-by-a-citadel-without-a-rotator": blocked(
+        citadel(version="1.1.10"), "root-loads", steps=("write", "publish"), wish=wished(restart=False)
+    ),
+    "loaded-by-a-citadel-with-a-rotator": Case(citadel(), steps=("write", "publish"), wish=wished(restart=False)),
+    "loaded-by-the-start-of-what-is-scaled-to-zero": warned(
+        istiod(control_planes=(ControlPlane(replicas=0, env=OFF),), proxies=EVERYTHING),
+        "control-plane-ready",
+        steps=("write",),
+        wish=wished(restart=False),
+    ),
+    "written-and-never-loaded": Case(
+        istiod(beside=(Authority(root=RENEWED),), control_planes=(ControlPlane(env=OFF),)),
+        BLOCKED,
+        {"change-finished": WARNED, "root-loads": BLOCKED},
+        ("publish",),
+        wished(restart=False),
     ),
     # what the control plane does by itself
     "renewed-within-the-hour": blocked(renewing(due_in(timedelta(minutes=50))), "renewal-far"),
@@ -373,6 +434,14 @@ TRANSITIONS: Mapping[str, Case] = {
     "sidecars-that-may-keep-the-old-root": warned(
         citadel(proxies=(Proxy("old", "shop", "gateway", version="1.0.7"),)), "proxies-reload", steps=CITADEL
     ),
+    "proxies-that-move-after-the-root-has-ended": warned(
+        renewing(ending_in(5), **OFF, proxies=EVERYTHING), "proxies-in-time"
+    ),
+    "proxies-that-move-before-the-root-has-ended": Case(renewing(ending_in(30), **OFF, proxies=EVERYTHING)),
+    "envoys-that-do-not-wait-for-their-next-leaf": Case(
+        citadel(ca=Authority(root=replace(ending_in(5), identifier="none")), proxies=(Proxy("ledger", "bank"),)),
+        steps=CITADEL,
+    ),
     "clusters-of-one-root": warned(istiod(remotes=("west", "east")), "clusters-alone"),
     # where a change stands
     "written-and-not-loaded": warned(
@@ -414,7 +483,7 @@ TRANSITIONS: Mapping[str, Case] = {
     "loaded-and-not-published-by-a-citadel": warned(
         citadel(ca=Authority(root=CITADEL_RENEWED), control_planes=YOUNG, namespaces=not_moved("bank")),
         "change-finished",
-        steps=("publish",),
+        steps=("publish", "restart-parts"),  # Galley reads once what is rewritten only now
     ),
     "written-and-in-the-middle-of-its-rollout": warned(
         istiod(
@@ -424,6 +493,71 @@ TRANSITIONS: Mapping[str, Case] = {
         "change-finished",
         "control-plane-ready",
         steps=("restart", "publish"),
+    ),
+    "written-where-the-copy-at-home-is-missing": warned(
+        istiod(beside=(Authority(root=RENEWED),), namespaces=(_EMPTY_HOME, *TEAMS)),
+        "change-finished",
+        steps=("restart", "publish"),
+    ),
+    "loaded-where-the-copy-at-home-is-missing": warned(
+        istiod(
+            ca=Authority(root=RENEWED),
+            control_planes=YOUNG,
+            namespaces=(_EMPTY_HOME, Namespace("bank", publishes=(ROOT,)), Namespace("shop")),
+        ),
+        "change-finished",
+        steps=("publish",),
+    ),
+    "published-where-the-copy-at-home-is-missing": Case(
+        istiod(ca=Authority(root=RENEWED), namespaces=(_EMPTY_HOME, *TEAMS)), steps=()
+    ),
+    "written-by-a-patch-that-waited-for-its-moment": warned(
+        istiod(
+            beside=(Authority(root=RENEWED),),
+            control_planes=YOUNG,
+            edits=(kept(ROOT, RENEWED, at=_AT), written_by("kubectl-patch", "Update", timedelta(hours=-1))),
+        ),
+        "change-finished",
+        steps=("restart", "publish"),
+    ),
+    "published-by-one-of-two-revisions": warned(
+        istiod(ca=Authority(root=RENEWED), control_planes=TWO, edits=(kept(ROOT, RENEWED, at=_AT),)),
+        "change-finished",
+        steps=("restart", "publish"),
+    ),
+    "published-and-not-to-be-restarted": Case(
+        istiod(ca=Authority(root=RENEWED), control_planes=TWO, edits=(kept(ROOT, RENEWED, at=_AT),)),
+        steps=(),
+        wish=wished(restart=False),
+    ),
+    "published-by-a-renewal-that-nobody-asked-for": Case(
+        istiod(ca=Authority(root=RENEWED), control_planes=TWO), steps=()
+    ),
+    "published-by-the-only-revision-that-runs": Case(
+        istiod(
+            ca=Authority(root=RENEWED),
+            control_planes=(ControlPlane(), ControlPlane(revision="gone", replicas=0)),
+            edits=(kept(ROOT, RENEWED, at=_AT),),
+        ),
+        "warning",
+        {"control-plane-ready": WARNED},
+        steps=(),
+    ),
+    "published-by-a-citadel-whose-galley-reads-once": warned(
+        citadel(ca=Authority(root=CITADEL_RENEWED), control_planes=YOUNG, edits=(_CITADEL_NOTE,)),
+        "change-finished",
+        steps=("restart-parts",),
+    ),
+    "published-by-a-citadel-that-stands-alone": Case(
+        citadel(ca=Authority(root=CITADEL_RENEWED), control_planes=YOUNG, edits=(_CITADEL_NOTE,), parts=()), steps=()
+    ),
+    "published-by-a-citadel-before-its-galley-started": Case(
+        citadel(
+            ca=Authority(root=CITADEL_RENEWED),
+            control_planes=YOUNG,
+            edits=(kept(CITADEL_ROOT, CITADEL_RENEWED, at=days(-1.5)),),
+        ),
+        steps=(),
     ),
     # an expired root
     "expired-and-not-ready": Case(
@@ -457,6 +591,18 @@ TRANSITIONS: Mapping[str, Case] = {
         ),
         "proxies-unharmed",
     ),
+    "expired-and-loaded-at-once-by-who-waits-for-one": Case(
+        expired(control_planes=(ControlPlane(ready=False, env=OFF),)),
+        steps=("write", "heal", "publish"),
+        wish=wished(restart=False),
+    ),
+    "expired-and-never-loaded-by-who-runs-on": blocked(
+        expired(control_planes=(ControlPlane(env=OFF),)),
+        "root-loads",
+        steps=("write", "publish"),
+        wish=wished(restart=False),
+    ),
+    "expired-in-the-secret-alone": warned(istiod(beside=(Authority(root=ENDED),)), "change-finished"),
     "written-after-it-had-expired": warned(
         expired(beside=(Authority(root=RENEWED),)),
         "change-finished",

@@ -16,10 +16,12 @@ from changed_meshes import (
     PLANNED,
     SHA1,
     TRANSITIONS,
+    TWO,
     UTF8,
     WARNED,
     YOUNG,
     Case,
+    ending_in,
     kept,
     secret,
 )
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 RESTORE = Wish(Verb.RESTORE)
+_UNRENEWED = (replace(YOUNG[0], env=OFF),)
 AGED = replace(ROOT, starts=days(-3000.5), ends=days(649.5))
 AFTER_A_CHANGE = istiod(ca=Authority(root=RENEWED), control_planes=YOUNG, edits=(kept(ROOT, RENEWED),))
 
@@ -62,12 +65,14 @@ RESTORES: Mapping[str, Case] = {
     "with-another-subject": restored(after(UTF8), "previous-kept"),
     "with-another-identifier": restored(after(SHA1), "previous-kept"),
     "ended": restored(
-        after(ENDED, control_planes=(replace(YOUNG[0], env=OFF),)),
+        after(ENDED, control_planes=_UNRENEWED),
         "previous-kept",
     ),
+    "ending-within-a-day": restored(after(ending_in(23), control_planes=_UNRENEWED), "previous-kept"),
+    "ending-after-a-day": restored(after(ending_in(25), control_planes=_UNRENEWED)),
     "not-valid-yet": restored(after(replace(ROOT, starts=days(1.02))), "previous-kept"),
     "old-enough-to-be-renewed-at-once": restored(after(AGED), "previous-lasts"),
-    "old-where-nobody-renews": restored(after(AGED, control_planes=(replace(YOUNG[0], env=OFF),))),
+    "old-where-nobody-renews": restored(after(AGED, control_planes=_UNRENEWED)),
     "old-where-citadels-renew-nothing": restored(
         citadel(
             version="1.1.10",
@@ -109,11 +114,25 @@ RESTORES: Mapping[str, Case] = {
             ca=Authority(root=RENEWED),
             beside=(Authority(root=ROOT),),
             control_planes=YOUNG,
-            edits=(kept(RENEWED, ROOT, at=timedelta(minutes=-5)),),
+            edits=(kept(RENEWED, ROOT, at=timedelta(minutes=-5), restored=True),),
         ),
         WARNED,
         {"change-finished": WARNED},
         ("restart", "publish"),
+        RESTORE,
+    ),
+    "cut-short-between-its-restarts": Case(
+        istiod(control_planes=TWO, edits=(kept(RENEWED, ROOT, at=timedelta(hours=-4), restored=True),)),
+        WARNED,
+        {"change-finished": WARNED},
+        ("restart", "publish"),
+        RESTORE,
+    ),
+    "a-change-that-was-cut-short-between-its-restarts": Case(
+        istiod(ca=Authority(root=RENEWED), control_planes=TWO, edits=(kept(ROOT, RENEWED, at=timedelta(hours=-4)),)),
+        WARNED,
+        {"change-finished": WARNED},
+        ("write", "restart", "restart", "publish"),
         RESTORE,
     ),
 }

@@ -205,6 +205,32 @@ def test_help_of_a_command_has_examples_and_exit_codes(shell: Shell) -> None:
     assert "Exit codes: 0 ok, 1 warning, 2 critical, 3 unknown" in text
 
 
+@pytest.mark.parametrize("verb", ["transition", "restore"])
+def test_help_of_a_verb_that_writes_has_its_own_exit_codes_and_time_for_the_proxies(shell: Shell, verb: str) -> None:
+    text = shell(verb, "--help").stdout
+    assert f"    kubectl istio-root {verb} --apply --wait --timeout 13h\n" in text
+    assert "Exit codes: 0 done, or a plan that nothing hinders, 1 a plan with warnings," in text
+    assert "Exit codes: 0 ok" not in text
+
+
+def test_help_offers_only_what_a_command_takes(shell: Shell) -> None:
+    refused = ("--revision", "--namespace", "--all-namespaces", "--public")
+    offered = {
+        verb: [name for name in refused if f" {name}" in shell(verb, "--help").stdout]
+        for verb in ("expiry", "transition", "restore")
+    }
+    assert offered == {"expiry": list(refused), "transition": [], "restore": []}
+
+
+@pytest.mark.parametrize("verb", ["transition", "restore"])
+@pytest.mark.parametrize("options", [("-r", "canary"), ("--revision=canary",), ("-n", "bank"), ("--public",)], ids=str)
+def test_what_help_does_not_offer_is_refused_in_words(shell: Shell, verb: str, options: tuple[str, ...]) -> None:
+    done = shell(verb, *options, "-f", shell.mesh("healthy-istiod"))
+    assert (done.returncode, done.stdout) == (64, "")
+    assert verb in done.stderr
+    assert "No such option" not in done.stderr
+
+
 @pytest.mark.parametrize("arguments", [("--version",), ("expiry", "--version")])
 def test_the_version_is_one_line(shell: Shell, arguments: tuple[str, ...]) -> None:
     done = shell(*arguments)

@@ -92,7 +92,7 @@ def test_the_exit_code_says_what_the_plan_is_worth(shell: Shell, name: str) -> N
 def test_a_proxy_that_was_not_seen_is_exit_code_3(shell: Shell) -> None:
     done = shell("transition", "-f", str(MESH.dump(shell.folder / "without-answers.yaml")))
     assert (done.returncode, done.stderr) == (3, "")
-    assert "unknown: not judged: proxies-unharmed\n" in done.stdout
+    assert "unknown: not judged: proxies-unharmed, proxies-in-time\n" in done.stdout
 
 
 def test_a_patch_that_was_not_written_fails_whatever_fail_on_says(shell: Shell) -> None:

@@ -86,7 +86,7 @@ def test_kubectl_patch_makes_of_it_exactly_the_object_that_was_planned(shape: st
     assert after["data"] == before["data"] | patch["data"] != before["data"]
     assert after["data"]["ca-key.pem"] == before["data"]["ca-key.pem"]
     assert without_its_writing(after) == without_its_writing(before)
-    assert found.remarks[-1] == f"the patch is in {path}"
+    assert found.verdict == f"the patch is in {path}, and nothing is written to the cluster"
 
 
 def test_its_first_line_is_the_command_that_applies_it(tmp_path: Path) -> None:
@@ -239,7 +239,22 @@ def test_what_was_not_seen_keeps_the_file_from_being_written_until_that_is_accep
     shut = recorded(mesh, tmp_path, wished(emit=str(path)))
     assert (shut.status, shut.acted, path.exists()) == (Level.UNKNOWN, True, False)
     opened = recorded(mesh, tmp_path, wished(emit=str(path), accept_unseen=True))
-    assert (opened.status, path.exists()) == (Level.UNKNOWN, True)
+    assert (opened.status, opened.acted, path.exists()) == (Level.OK, False, True)
+    (gap,) = [gap for finding in shut.findings if finding.check.id == "proxies-unharmed" for gap in finding.unseen]
+    assert f"gone on without having seen: {gap.ref}: {gap.why}" in opened.remarks
+
+
+def test_what_warns_is_told_beside_the_patch_and_stays_in_the_status(tmp_path: Path) -> None:
+    path = tmp_path / "patch.yaml"
+    mesh = replace(CASES["kept-by-fleet"].mesh, proxies=(Proxy("mad", "shop", answers="garbage"),))
+    found = recorded(mesh, tmp_path, wished(emit=str(path), accept_unseen=True))
+    assert (levels(found), found.status, path.exists()) == ({"secret-unkept": "warning"}, Level.WARNING, True)
+
+
+def test_a_patch_for_what_never_loads_it_while_it_runs_is_written_and_the_restart_left_to_hands(tmp_path: Path) -> None:
+    path = tmp_path / "patch.yaml"
+    found = recorded(CASES["never-loaded"].mesh, tmp_path, wished(emit=str(path), restart=False))
+    assert (levels(found), path.exists()) == ({}, True)
 
 
 def test_where_nothing_is_to_be_written_there_is_no_file(tmp_path: Path) -> None:
@@ -259,4 +274,9 @@ def test_a_recording_without_a_version_makes_a_patch_that_is_not_guarded_and_war
     recording.write_text(json.dumps(listed))
     found = read(recording, wished(emit=str(path)))
     assert levels(found) == {"secret-writable": "warning"}
+    (finding,) = [one for one in found.findings if one.problems]
+    assert finding.hints == (
+        "it would overwrite whatever stands there by then: look at the Secret before you apply it",
+    )
     assert "resourceVersion" not in emitted(path)["metadata"]
+    assert levels(read(recording)) == {}  # no patch is asked for

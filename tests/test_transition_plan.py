@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import meshes
-from changed_meshes import HOME, SECRET, SHA1, texts, wished, without_private_key
+from changed_meshes import HOME, SECRET, SHA1, ending_in, renewing, texts, wished, without_private_key
 from meshes import NOW, OFF, RENEWED, ROOT, STRANGE, certificate_of, citadel, days, istiod
 from meshtrust.certificates import parse_pem
 from meshtrust.errors import UsageError
-from planned import acts, levels, live, read, recorded, steps
+from planned import acts, levels, live, problems, read, recorded, steps
 from restored_meshes import AFTER_A_CHANGE, RESTORE
 from restored_meshes import ALL as CASES
-from sandbox import Authority, ControlPlane, Mesh, Proxy
+from sandbox import Authority, ControlPlane, Leaf, Mesh, Proxy
 from sandbox.server import serve
 from verified_meshes import EVERYTHING
 
@@ -252,11 +252,41 @@ class TestSteps:
     def test_a_root_in_date_lists_nothing_to_be_restarted(self, tmp_path: Path) -> None:
         assert recorded(MESH, tmp_path).commands == ()
 
+    def test_a_root_that_ends_before_its_proxies_move_lists_what_must_be_restarted(self, tmp_path: Path) -> None:
+        in_time = replace(EVERYTHING[0], leaf=Leaf(issued=timedelta(hours=-2), ends=timedelta(hours=5)))
+        found = recorded(renewing(ending_in(5), (in_time, *EVERYTHING[2:4]), **OFF), tmp_path)
+        assert [place.rpartition("-")[0] for _, place, _ in problems(found)] == ["Pod shop/web-6f5d8c9b7"] * 2
+        assert found.commands == ("kubectl rollout restart deploy/web -n shop",)
+        assert not said(found, "old and new accept each other")
+
 
 # What it means, in words.
 
 
 class TestWords:
+    def test_a_plan_of_a_living_cluster_begins_with_which_one_it_is_and_that_of_a_recording_does_not(
+        self, tmp_path: Path
+    ) -> None:
+        with serve(MESH) as server:
+            found = live(server)
+        kept = recorded(MESH, tmp_path)
+        assert found.remarks == (f'context "sandbox" ({server.url})', *kept.remarks)
+        assert (found.details["plan"]["cluster"], kept.details["plan"]["cluster"]) == (found.remarks[0], None)
+
+    def test_a_recording_is_told_how_to_write_the_patch_and_a_living_cluster_how_to_apply_it(
+        self, tmp_path: Path
+    ) -> None:
+        with serve(MESH) as server:
+            assert live(server).verdict == "3 steps, nothing is written yet: --apply carries them out"
+        unseen = istiod(proxies=(Proxy("mad", "shop", answers="garbage"),))
+        on_living = "3 steps on a living cluster; --emit FILE"
+        assert recorded(MESH, tmp_path).verdict == f"{on_living} writes the patch"
+        assert recorded(without_private_key(MESH), tmp_path).verdict == f"{on_living} --key-file KEY writes the patch"
+        assert recorded(unseen, tmp_path).verdict == f"{on_living} --accept-unseen writes the patch"
+
+    def test_no_patch_is_offered_where_nothing_is_to_be_written(self, tmp_path: Path) -> None:
+        assert recorded(CASES["written-and-not-loaded"].mesh, tmp_path).verdict == "2 steps on a living cluster"
+
     def test_proxies_move_with_their_leaves_the_last_of_them_by_its_time(self, tmp_path: Path) -> None:
         found = recorded(MESH, tmp_path)
         (line,) = said(found, "with their next certificate")
@@ -319,12 +349,24 @@ STAGES = {
     "loaded-and-not-published": "loaded",
     "written-and-not-loaded-by-a-citadel": "written",
     "loaded-and-not-published-by-a-citadel": "loaded",
+    "written-where-the-copy-at-home-is-missing": "written",
+    "loaded-where-the-copy-at-home-is-missing": "loaded",
+    "published-where-the-copy-at-home-is-missing": "fresh",
+    "published-by-one-of-two-revisions": "published",
+    "published-by-a-renewal-that-nobody-asked-for": "fresh",
+    "published-by-the-only-revision-that-runs": "fresh",
+    "published-and-not-to-be-restarted": "fresh",
+    "published-by-a-citadel-whose-galley-reads-once": "published",
+    "published-by-a-citadel-before-its-galley-started": "fresh",
+    "restored-cut-short": "written",
+    "restored-cut-short-between-its-restarts": "published",
 }
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_where_a_change_stands_is_read_from_the_certificates(name: str, tmp_path: Path) -> None:
-    plan = recorded(CASES[name].mesh, tmp_path).details["plan"]
+    case = CASES[name]
+    plan = recorded(case.mesh, tmp_path, replace(case.wish, lifetime=days(5000))).details["plan"]
     assert plan["stage"] == STAGES[name]
     assert plan["writes"] is (plan["stage"] == "fresh")
     assert (plan["patch"] is None) is (plan["stage"] != "fresh")

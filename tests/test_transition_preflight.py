@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import meshes
-from changed_meshes import HOME, SECRET
+from changed_meshes import HOME, SECRET, pod_of
 from istio_root.transition.preflight import PREFLIGHT, RESTORE_PREFLIGHT
 from istio_root.transition.telling import ON_MESH
 from istio_root.transition.wish import Verb, Wish
@@ -126,9 +126,26 @@ SAID = {
         "Secret istio-system/istio-ca-secret",
         "a change is under way: the root in the Secret is loaded, and not published everywhere yet",
     ),
+    "published-by-one-of-two-revisions": (
+        "Secret istio-system/istio-ca-secret",
+        "a change is under way: parts of the control plane have not been restarted since the root was written",
+    ),
     "a-paused-rollout": ("Deployment istio-system/istiod", "its rollout is paused: a restart would do nothing"),
     "a-rollout-in-the-middle": ("Deployment istio-system/istiod", "its last rollout is not finished"),
     "scaled-to-zero": ("Deployment istio-system/istiod", "it is scaled to 0: nothing would load the root"),
+    "applied-by-the-server-for-kubectl": (
+        "Secret istio-system/istio-ca-secret",
+        f"kubectl has written it, last at {NOW + timedelta(days=-1):%Y-%m-%dT%H:%M:%SZ}",
+    ),
+    "never-loaded-by-a-citadel-without-a-rotator": (
+        f"Pod istio-system/{pod_of('istio-citadel')}",
+        "it never loads another root while it runs: this release reads its root at its start alone",
+    ),
+    "some-hours-shorter-than-what-is-left": (
+        "Secret istio-system/istio-ca-secret",
+        f"it has 10 years left, and would end sooner, on {NOW + timedelta(days=3650):%Y-%m-%d}",
+    ),
+    "restored-ending-within-a-day": ("Secret istio-system/istio-ca-secret", "the previous root ends in 23 hours"),
     "restored-none-kept": ("Secret istio-system/istio-ca-secret", "no previous root is kept in it"),
     "restored-of-another-key": (
         "Secret istio-system/istio-ca-secret",
@@ -152,6 +169,45 @@ def test_a_problem_names_its_place_and_what_is_to_be_done(name: str, tmp_path: P
     place, detail, hint = the_problem(case.mesh, case.wish, tmp_path)
     assert (place, detail) == SAID[name]
     assert hint
+
+
+def test_what_no_deployment_runs_is_restarted_by_hand(tmp_path: Path) -> None:
+    case = CASES["run-by-no-deployment"]
+    place, detail, hint = the_problem(case.mesh, case.wish, tmp_path)
+    assert place.startswith("Pod istio-system/istiod-")
+    assert detail == "no Deployment runs it: it cannot be restarted here"
+    assert hint == "--no-restart writes the root alone; then restart by hand what runs the control plane"
+
+
+def test_of_two_revisions_the_one_that_never_loads_it_is_named(tmp_path: Path) -> None:
+    case = CASES["never-loaded-by-one-of-two-revisions"]
+    place, detail, hint = the_problem(case.mesh, case.wish, tmp_path)
+    assert place.startswith("Pod istio-system/istiod-canary-")
+    assert detail == "it never loads another root while it runs: its check is switched off"
+    assert hint.startswith("leave --no-restart away")
+
+
+def test_a_proxy_that_moves_too_late_says_when_it_moves_and_when_the_root_ends(tmp_path: Path) -> None:
+    mesh = replace(CASES["proxies-that-move-after-the-root-has-ended"].mesh, proxies=(Proxy("web", "shop"),))
+    place, detail, hint = the_problem(mesh, Wish(Verb.TRANSITION), tmp_path)
+    assert place.startswith("Pod shop/web-")
+    moves = datetime.fromisoformat(recorded(mesh, tmp_path).details["plan"]["moves_by"])
+    ends = NOW + mesh.ca.root.ends
+    assert detail == f"moves by {moves:%Y-%m-%dT%H:%M}Z, and the present root ends on {ends:%Y-%m-%dT%H:%M}Z"
+    assert hint.startswith("restart what runs them after the change, by the commands below")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("expired-in-the-secret-alone", "--apply puts a valid one in its place"),
+        ("restored-a-change-that-is-not-loaded", "--apply takes it back"),
+        ("restored-cut-short", "--apply goes on with it"),
+    ],
+)
+def test_a_change_that_is_under_way_says_what_becomes_of_it(name: str, hint: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    assert the_problem(case.mesh, case.wish, tmp_path)[2].startswith(hint)
 
 
 def test_who_else_writes_the_secret_is_named_with_the_time(tmp_path: Path) -> None:
@@ -282,9 +338,9 @@ def test_where_no_review_of_rights_is_answered_they_are_unknown() -> None:
 def test_a_proxy_that_does_not_answer_is_named_and_unknown() -> None:
     with serve(istiod(proxies=(Proxy("web", "shop"), Proxy("mute", "shop", answers="hangs")))) as server:
         found = live(server, request_timeout=0.5)
-    assert levels(found) == {"proxies-unharmed": "unknown"}
-    (finding,) = [one for one in found.findings if one.unseen]
-    assert [gap.ref.name[:5] for gap in finding.unseen] == ["mute-"]
+    assert levels(found) == dict.fromkeys(("proxies-unharmed", "proxies-in-time"), "unknown")
+    for finding in (one for one in found.findings if one.unseen):
+        assert [gap.ref.name[:5] for gap in finding.unseen] == ["mute-"]
 
 
 FAULTS: Mapping[str, Fault] = {
@@ -321,11 +377,11 @@ def test_no_fault_at_any_request_ends_in_a_plan_that_may_be_carried_out(fault: s
 
 
 @pytest.mark.parametrize("offset", [timedelta(minutes=5), timedelta(hours=-3)])
-def test_clocks_that_differ_are_called_out_and_the_new_root_begins_by_the_servers(offset: timedelta) -> None:
+def test_clocks_that_differ_are_called_out_and_the_new_root_begins_by_the_one_behind(offset: timedelta) -> None:
     with serve(istiod(), clock_offset=offset) as server:
         found = live(server)
     assert levels(found) == {"clocks-agree": "warning"}
     begins = found.details["plan"]["new"]["not_before"]
-    wanted = NOW + offset - timedelta(hours=1)
+    wanted = min(NOW, NOW + offset) - timedelta(hours=1)
     # A Date header has whole seconds, and takes its time to come.
     assert abs(datetime.fromisoformat(begins) - wanted) < timedelta(minutes=2)

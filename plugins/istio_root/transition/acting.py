@@ -192,7 +192,8 @@ class _Doing:
             why = look.gaps[0].why if look.gaps else "it is gone"
             raise Unreachable(f"it is written, and could not be read back: {why}", "look again")
         if found.held[:1] != (new,) or found.previous != old:
-            raise Conflict(f"it was written, and is another again: by {found.last_writer}", _NOTHING_LOST)
+            who = f"it was written, and is another again: by {found.last_writer}"
+            raise Conflict(who, "find out who keeps it: the CA is whole, and every proxy goes on")
 
     # The restarts.
 

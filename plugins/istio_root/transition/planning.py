@@ -117,7 +117,8 @@ def _left_over(plan: Plan) -> bool:
     """
     if not plan.wish.restart or plan.secret is None or not plan.secret.ours:
         return False
-    several = plan.signing if plan.mesh.era is not Era.CITADEL and len(plan.signing) > 1 else ()
+    running = [one for one in plan.signing if one.wanted]
+    several = running if plan.mesh.era is not Era.CITADEL and len(running) > 1 else ()
     return any(_is_older(plan, one) for one in (*several, *_read_once(plan)) if one.wanted)
 
 

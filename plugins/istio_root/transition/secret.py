@@ -42,10 +42,14 @@ _KEEPERS = {
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Who has written the object, as its managedFields have it; `when` is empty where that is not kept."""
+    """Who has written the object, as its managedFields have it; `when` is empty where that is not kept.
+
+    applies: by server-side apply, which is how what is kept in a repository comes (also by `kubectl` itself)
+    """
 
     manager: str
     when: str
+    applies: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ class CaSecret:
     @property
     def strangers(self) -> tuple[Writer, ...]:
         """Who has written to it and may do so again: nobody by hand, nor the control plane, nor this tool."""
-        others = (one for one in self.writers if one.manager not in _BY_HAND)
+        others = (one for one in self.writers if one.applies or one.manager not in _BY_HAND)
         return tuple(one for one in others if not one.manager.startswith(_KEEP_NOTHING))
 
     @property
@@ -132,7 +136,8 @@ def read_secret(look: Look, ref: Ref) -> CaSecret | None:
         immutable=bool(found.body.get("immutable")),
         ending=bool(metadata.get("deletionTimestamp")),
         writers=tuple(
-            Writer(one.get("manager", ""), one.get("time") or "") for one in metadata.get("managedFields") or ()
+            Writer(one.get("manager", ""), one.get("time") or "", one.get("operation") == "Apply")
+            for one in metadata.get("managedFields") or ()
         ),
         keepers=tuple(dict.fromkeys(_keepers(found))),
         held=parse_pem(look.text(found, names.SIGNING)).certificates,

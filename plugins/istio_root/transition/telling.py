@@ -260,11 +260,19 @@ def _verdict(plan: Plan, findings: tuple[Finding, ...]) -> str:
         under_way = "nothing is to be written, and the control plane must be restarted"
         return "nothing to do" if plan.stage is Stage.FRESH else under_way
     if Sight.RIGHTS in plan.not_asked:
-        return f"{len(plan.steps)} steps on a living cluster; --emit FILE writes the patch"
+        return f"{len(plan.steps)} steps on a living cluster{_emitting(plan, worst)}"
     way = "it goes on from where it stands" if plan.stage is not Stage.FRESH else "nothing is written yet"
     if worst is Level.UNKNOWN:
         return f"{way}; what was not seen must be accepted (--accept-unseen)"
     return f"{len(plan.steps)} steps, {way}: --apply carries them out"
+
+
+def _emitting(plan: Plan, worst: Level) -> str:
+    if not plan.writes:
+        return ""
+    key = " --key-file KEY" if plan.change is None else ""
+    unseen = " --accept-unseen" if worst is Level.UNKNOWN else ""
+    return f"; --emit FILE{key}{unseen} writes the patch"
 
 
 # As data.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from istio_root.transition.loading import never_loads
 from istio_root.transition.plan import Plan, Stage
 from istio_root.transition.rights import can_i, spoken
+from istio_root.transition.wish import Verb
 from meshtrust.certificates import Kinship, Peer
 from meshtrust.findings import Level, Problem, Terms, check
 from meshtrust.mesh import Copy, Sight
@@ -68,10 +69,14 @@ def _of_stranger(root: Certificate, copy: Copy) -> Problem:
 )
 def change_finished(plan: Plan, _terms: Terms) -> Iterator[Problem]:
     if plan.secret and plan.stage is not Stage.FRESH:
-        hint = "--apply takes it back" if plan.writes else ""
+        hint = _INSTEAD[plan.wish.verb] if plan.writes else ""
         yield Problem(plan.secret.ref, str(plan.stage), hint=hint)
 
 
+_INSTEAD = {
+    Verb.TRANSITION: "--apply puts a valid one in its place: nobody should load a root that has ended",
+    Verb.RESTORE: "--apply takes it back",
+}
 _BY_HAND = "--no-restart writes the root alone; then restart by hand what runs the control plane"
 
 
@@ -83,9 +88,13 @@ _BY_HAND = "--no-restart writes the root alone; then restart by hand what runs t
     hint="leave --no-restart away; or --emit the patch, and restart by hand after it was applied",
 )
 def root_loads(plan: Plan, _terms: Terms) -> Iterator[Problem]:
-    if plan.wish.restart or plan.wish.emit or plan.expired or not (plan.writes or plan.stage is Stage.WRITTEN):
+    """Whatever its settings are, an istiod takes it that is not ready for want of a valid root; not one that runs."""
+    if plan.wish.restart or plan.wish.emit or not (plan.writes or plan.stage is Stage.WRITTEN):
         return
+    healed = {one.revision for one in plan.healed}
     for instance in plan.authority.instances if plan.authority else ():
+        if instance.revision in healed or instance.ref.kind == "Deployment":  # which will load it at its start
+            continue
         if why := never_loads(instance):
             yield Problem(instance.ref, f"it never loads another root while it runs: {why}")
 
