@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from meshtrust.report import Report
 
-NOT_USED = "mutual TLS is not used: nothing can break"
+NOT_USED = "mutual TLS is not used between workloads: none of their traffic can break"
 
 
 def asked(report: Report) -> bool | None:

@@ -143,7 +143,7 @@ SAID = {
     ),
     "some-hours-shorter-than-what-is-left": (
         "Secret istio-system/istio-ca-secret",
-        f"it has 10 years left, and would end sooner, on {NOW + timedelta(days=3650):%Y-%m-%d}",
+        f"it has 3650 days left, and would end sooner, on {NOW + timedelta(days=3650):%Y-%m-%d}",
     ),
     "restored-ending-within-a-day": ("Secret istio-system/istio-ca-secret", "the previous root ends in 23 hours"),
     "restored-none-kept": ("Secret istio-system/istio-ca-secret", "no previous root is kept in it"),

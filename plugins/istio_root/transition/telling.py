@@ -223,11 +223,12 @@ def _loading(plan: Plan, home: str) -> Iterator[str]:
 def _moving(plan: Plan, home: str) -> Iterator[str]:
     impact = plan.impact
     if impact.mutual_tls is False:
-        yield f"{home}: mutual TLS is not used: nothing can break, and this may still be done"
+        yield f"{home}: mutual TLS is not used between workloads: none of their traffic can break"
     waiting = [row for row in impact.rows if row.moves_by and row.moves_by > plan.now]
     if waiting and impact.moves_by and not plan.expired and plan.stage is Stage.FRESH:
         in_time = plan.root is None or not impact.too_late(plan.root.not_after)
-        peace = "; until then old and new accept each other" if in_time else ""
+        parted = impact.harmed or impact.mended or impact.apart
+        peace = "; until then old and new accept each other" if in_time and not parted else ""
         yield (
             f"{home}: {len(waiting)} of {len(impact.rows)} proxies take the root along with their next certificate, "
             f"the last by {timestamp(impact.moves_by)}{peace}"

@@ -30,7 +30,7 @@ def ca_managed(plan: Plan, _terms: Terms) -> Iterator[Problem]:
     elif authority.key_ref is None:
         gone = "it is gone: the CA lives in the control plane's memory alone, and a restart would make another key"
         yield Problem(authority.ref, gone, hint="keep the control plane from restarting until the Secret is back")
-    elif plan.secret and plan.root is None:
+    elif authority.signer is None:
         yield Problem(authority.ref, "no certificate stands in it", hint="kubectl istio-root expiry tells more")
     elif not authority.instances and _nothing_runs(plan):
         yield Problem(
