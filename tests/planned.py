@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from changed_meshes import TRANSITION
@@ -28,8 +29,9 @@ _OF_A_RUN = re.compile(r"(?:[0-9a-f]{2}:){7}[0-9a-f]{2}|\d{4}-\d\d-\d\dT\d\d:\d\
 
 def live(server: Server, wish: Wish = TRANSITION, *, home: str = "", request_timeout: float = 10.0) -> Report:
     connection = Connection(kubeconfig=str(server.kubeconfig), request_timeout=request_timeout)
+    now = datetime.now(UTC) if wish.emit else NOW  # a patch is made now, and the meshes are older by then
     with Cluster(connection) as cluster:
-        return change(Reading(cluster, Scope(istio_namespace=home), NOW, ()), wish)
+        return change(Reading(cluster, Scope(istio_namespace=home), now, ()), wish)
 
 
 def recorded(mesh: Mesh, folder: Path, wish: Wish = TRANSITION, *, home: str = "") -> Report:
