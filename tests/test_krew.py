@@ -155,7 +155,7 @@ def test_the_index_is_found_searched_and_shown(with_index: User) -> None:
     found = with_index.krew("search", "istio").splitlines()[1:]
     assert sorted(line.split()[0] for line in found) == sorted(QUALIFIED)
     assert "unavailable" not in "".join(found)
-    assert "Which CA signs in an Istio mesh, and until when" in "".join(found)
+    assert "Which CA signs in an Istio mesh; extend its root" in "".join(found)
     shown = with_index.krew("info", "istio/istio-root")
     assert f"VERSION: v{__version__}" in shown
     assert "kubectl_complete-istio_root" in shown
