@@ -444,6 +444,7 @@ def test_each_step_is_told_when_it_begins() -> None:
     with lively(istiod()) as server:
         ended: Ended = run(server)
     assert [line.partition(" ")[0] for line in ended.told] == ["1/3", "2/3", "3/3"]
+    assert all("; waits for " in line for line in ended.told)
 
 
 def test_the_command_line_does_it_all_and_says_so() -> None:

@@ -108,7 +108,8 @@ class _Doing:
 
     def _begins(self, step: Step) -> None:
         number = next(n for n, one in enumerate(self._plan.steps, 1) if _same(one, step))
-        self._reading.person.tell(f"{number}/{len(self._plan.steps)} {step.place}: {step.what}")
+        of = len(self._plan.steps)
+        self._reading.person.tell(f"{number}/{of} {step.place}: {step.what}; waits for {step.waits}")
         self._journey.begin(step)
 
     def _done(self, act: Act, steps: list[Step]) -> bool:
