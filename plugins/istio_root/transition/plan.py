@@ -65,7 +65,6 @@ class Plan:
     unsigned: why no new root could be made; refusals: who would refuse whom on the way, by the rehearsal
     restarted: what is restarted so that it loads the root; healed: what takes it by itself, since it waits for one
     restarted_after: parts that read their certificate only at their start, in their order (Citadel era)
-    behind: Secrets of workloads that hold another edition (Citadel era)
     where: which cluster it is; empty for a recording
     """
 
@@ -89,7 +88,6 @@ class Plan:
     restarted: tuple[Rollout, ...] = ()
     healed: tuple[Rollout, ...] = ()
     restarted_after: tuple[Rollout, ...] = ()
-    behind: int = 0
     where: str = ""
     impact: Impact = field(default_factory=Impact)
     rights: Answered = field(default_factory=Answered)

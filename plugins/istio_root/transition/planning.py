@@ -136,7 +136,7 @@ def _with_workloads(plan: Plan, look: Look, reading: Reading) -> Plan:
     else:
         stage = Stage.PUBLISHED if _left_over(plan) else Stage.FRESH
     mesh = replace(plan.mesh, missing=(*plan.mesh.missing, *missing))
-    return replace(plan, mesh=mesh, stage=stage, behind=behind)
+    return replace(plan, mesh=mesh, stage=stage)
 
 
 def _is_edition(root: Certificate, held: Certificate) -> bool:
