@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGINS = ("istio_certverify", "istio_proxyver", "istio_root")
-_SCRIPTS = "archives bill bundled clone freezing index late manifests release startup"
+_SCRIPTS = "archives bill bundled clone foreseen freezing index late manifests release startup"
 _INPUTS = (
     *(f"build/{script}.py" for script in _SCRIPTS.split()),
     *("build/plugins.spec", "build/notices/*", "build/requirements.lock"),
