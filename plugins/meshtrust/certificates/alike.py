@@ -1,154 +1,170 @@
-"""The short way to a certificate that is like others: the leaves of one CA differ in little.
+"""The short way to a certificate that is like another: the leaves of one CA differ in little.
 
-What `cryptography` has made of a name, an algorithm or an extension holds wherever the same octets stand again. What is
-another in each leaf (its URI, its key identifier) is read here, in the one form that is common; where anything is not
-as expected, nothing is said, and the certificate is read the long way.
+Of a certificate that was read the long way a template is made: all its octets but the contents of what is another in
+each leaf. Where these octets stand in another certificate so do all headers, and it falls into the same parts: what
+`cryptography` has made of the rest holds for it as well.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from meshtrust.certificates.der import EXTENSIONS, INTEGER, OCTET_STRING, SEQUENCE, header
+from meshtrust.certificates.der import EXTENSIONS, Place, fields_of, places, signed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterator
+
+    from meshtrust.certificates.model import Certificate
 
 Fields = dict[str, Any]  # of a Certificate
-Extension = tuple[bytes, Fields]  # what kind it is (its OID as it stands), and what it says
 
-_MOST = 4096  # parts: those of a hundred CAs
+# Of one shape are leaves of several CAs and of several editions of one: to try eight is still far from the long way.
+_SHAPES, _OF_A_SHAPE = 512, 8
+_LARGEST = 4096  # octets of one that others are held to be like
+# The headers up to that of the serial. In them are the lengths of all, of what is signed (so of the signature) and of
+# the serial: what is left, with one CA and keys of one size, is the length of the name.
+_HEADERS = 15
 _SUBJECT_KEY_IDENTIFIER, _SUBJECT_ALTERNATIVE_NAME = bytes.fromhex("0603551d0e"), bytes.fromhex("0603551d11")
-_EACH_ITS_OWN = {_SUBJECT_KEY_IDENTIFIER, _SUBJECT_ALTERNATIVE_NAME}
-_CRITICAL = bytes.fromhex("0101ff")
-_URI, _DNS = 0x86, 0x82  # names of a SubjectAlternativeName
-_SHORT, _LONG = 0x80, 0x81  # the first octet of a length: below the one it is the length, the other has one octet more
+_URI = 0x86  # a name of a SubjectAlternativeName
 _HIGHEST_BIT = 0x80
-# RSA keys of the usual sizes: what stands before the modulus, and the usual exponent behind it.
-_RSA = {
-    (294, bytes.fromhex("30820122300d06092a864886f70d01010105000382010f003082010a0282010100")): "RSA 2048",
-    (550, bytes.fromhex("30820222300d06092a864886f70d01010105000382020f003082020a0282020100")): "RSA 4096",
-}
-_MODULUS, _EXPONENT = 33, bytes.fromhex("0203010001")
+_SAME = (  # fields of a Certificate; some of them are its own where it has them
+    "subject",
+    "subject_bytes",
+    "issuer_bytes",
+    "key",
+    "subject_key_identifier",
+    "authority_key_identifier",
+    "is_ca",
+    "path_length",
+    "can_sign",
+    "signature",
+    "organizations",
+    "uris",
+)
 
 
 class Alike:
-    """What is known of parts of certificates, by their octets. Many threads may read and add at once."""
+    """Certificates that others may be like. Many threads may read while one learns."""
 
     def __init__(self) -> None:
-        self._parts: dict[bytes, Fields] = {}
-        self._extensions: dict[bytes, Extension] = {}
+        self._templates: dict[tuple[int, bytes], tuple[Template, ...]] = {}
 
-    def learn(self, parts: Mapping[bytes, Fields], extensions: Iterable[tuple[bytes, Fields]]) -> None:
-        """Take in what was said of an algorithm and a name, and of extensions that may be those of others as well."""
-        if len(self._parts) + len(self._extensions) > _MOST:
-            self._parts, self._extensions = {}, {}
-        self._parts |= parts
-        for part, said in extensions:
-            if (kind := _kind(part)) not in _EACH_ITS_OWN:
-                self._extensions[part] = (kind, said)
+    def learn(self, der: bytes, certificate: Certificate) -> None:
+        """Take in one that was read the long way, and warned of in nothing."""
+        if len(der) > _LARGEST or self._template(der):
+            return
+        if len(self._templates) >= _SHAPES:
+            del self._templates[next(iter(self._templates))]
+        shape = _shape(der)
+        others = self._templates.get(shape, ())[: _OF_A_SHAPE - 1]
+        self._templates[shape] = (Template.of(der, certificate), *others)
 
     def fields(self, der: bytes) -> Fields | None:
-        """What can be told of a certificate by what was told of others, and nothing where a part of it is new.
+        """What is so of a certificate that is like another, once it is loaded; an empty `key` is to be described.
 
-        That the whole is valid DER is not looked at.
+        Nothing comes back where it is like none, or where it needs the long way.
         """
+        template = self._template(der)
         try:
-            return self._fields(der)
-        except (IndexError, KeyError, ValueError):
+            return template.fields(der) if template else None
+        except ValueError:
             return None
 
-    def _fields(self, der: bytes) -> Fields:
-        _, begin = header(der, 0)
-        end, at = header(der, begin)
-        serial_at, _ = header(der, at)  # after the version: one without is old, and is not like others
-        at, inside = header(der, serial_at)
-        serial = der[inside:at]
-        algorithm, _ = header(der, at)
-        signature_algorithm = der[at:algorithm]
-        outer, _ = header(der, end)
-        issuer, _ = header(der, algorithm)
-        validity, _ = header(der, issuer)
-        subject, _ = header(der, validity)
-        key, _ = header(der, subject)
-        if der[serial_at] != INTEGER or serial[0] & _HIGHEST_BIT or serial == b"\0":
+    def _template(self, der: bytes) -> Template | None:
+        for template in self._templates.get(_shape(der), ()):
+            if template.fixed(der) == template.known:
+                return template
+        return None
+
+
+def _shape(der: bytes) -> tuple[int, bytes]:
+    return len(der), der[:_HEADERS]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """What stands in each certificate that is like one, and where each has its own.
+
+    Whatever stands in what is its own, the long way reads it without a warning, or it is looked at: here, and by
+    `cryptography` as soon as it loads the certificate (dates, and serials with a zero too many).
+    """
+
+    fixed: itemgetter[Any]  # what gives it
+    known: tuple[bytes, ...]
+    same: Fields
+    tbs: slice
+    key: slice
+    serial: slice
+    modulus: slice | None
+    identifier: slice | None
+    uri: slice | None
+
+    @classmethod
+    def of(cls, der: bytes, certificate: Certificate) -> Template:
+        tbs = signed(der)
+        serial, _, _, validity, _, key = fields_of(der, tbs)
+        _, bits = key.parts(der)
+        *_, signature = places(der, tbs.end, len(der))
+        modulus = _modulus(der, bits) if certificate.key.startswith("RSA ") else None
+        extensions = dict(_own_extensions(der, tbs))
+        times = (time.content for time in validity.parts(der))
+        own = (serial.content, *times, modulus or bits.bits, *extensions.values(), signature.bits)
+        begins, ends = (0, *(part.stop for part in own)), (*(part.start for part in own), len(der))
+        fixed: itemgetter[Any] = itemgetter(*map(slice, begins, ends))
+        same = {name: getattr(certificate, name) for name in _SAME}
+        return cls(
+            fixed=fixed,
+            known=fixed(der),
+            same=same if modulus else same | {"key": ""},
+            tbs=tbs.whole,
+            key=key.whole,
+            serial=serial.content,
+            modulus=modulus,
+            identifier=extensions.get(_SUBJECT_KEY_IDENTIFIER),
+            uri=extensions.get(_SUBJECT_ALTERNATIVE_NAME),
+        )
+
+    def fields(self, der: bytes) -> Fields:
+        """Raises ValueError where what is its own needs the long way."""
+        serial = der[self.serial]
+        number = int.from_bytes(serial)
+        if number == 0 or serial[0] & _HIGHEST_BIT:
             raise ValueError("a serial that no CA should give")
-        if der[end:outer] != signature_algorithm:
-            raise ValueError("signed with another algorithm than it says")
-        return {
-            "subject_bytes": der[validity:subject],
-            "issuer_bytes": der[algorithm:issuer],
-            "key_bytes": der[subject:key],
-            "tbs": der[begin:end],
-            "key": _kind_of_key(der[subject:key]),
-            **self._parts[signature_algorithm],
-            **self._parts[der[validity:subject]],
-            **self._said_in_extensions(der, key, end),
-        }
-
-    def _said_in_extensions(self, der: bytes, at: int, end: int) -> Fields:
-        said: Fields = {}
-        if at == end:
-            return said
-        if der[at] != EXTENSIONS:
-            raise ValueError("something else before the extensions")
-        _, at = header(der, at)
-        _, at = header(der, at)
-        kinds = []
-        while at < end:
-            after, _ = header(der, at)
-            part = der[at:after]
-            kind, told = self._extensions.get(part) or _read(part)
-            kinds.append(kind)
-            said |= told
-            at = after
-        if len(set(kinds)) < len(kinds):
-            raise ValueError("an extension that comes twice")
-        return said
+        if self.modulus and not der[self.modulus.start] & _HIGHEST_BIT:
+            raise ValueError("a key of another size")
+        fields = {**self.same, "serial": number, "tbs": der[self.tbs], "key_bytes": der[self.key]}
+        if self.identifier:
+            fields["subject_key_identifier"] = der[self.identifier]
+        if self.uri:
+            fields["uris"] = (der[self.uri].decode("ascii"),)
+        return fields
 
 
-def _kind_of_key(key: bytes) -> str:
-    """Nothing where the key itself must be looked at."""
-    usual = key.endswith(_EXPONENT) and key[_MODULUS] & _HIGHEST_BIT
-    return _RSA.get((len(key), key[:_MODULUS]), "") if usual else ""
+def _modulus(der: bytes, bits: Place) -> slice | None:
+    """What of an RSA key is behind the first octet of its modulus: that one and the next bit tell the size of the key.
+
+    All that `cryptography` asks of a modulus is to be above the exponent, as one is that has more octets.
+    """
+    (numbers,) = places(der, bits.bits.start, bits.end)
+    modulus, exponent = numbers.parts(der)
+    longer = modulus.end - modulus.inside > exponent.end - exponent.inside
+    return slice(modulus.inside + 1, modulus.end) if longer else None
 
 
-def _kind(part: bytes) -> bytes:
-    _, inside = header(part, 0)
-    after, _ = header(part, inside)
-    return part[inside:after]
-
-
-def _read(part: bytes) -> Extension:
-    """An extension that is another one in each leaf. Raises ValueError where it is none of them, or in another form."""
-    _, at = header(part, 0)
-    kind, value = part[at : at + 5], part[at + 5 :].removeprefix(_CRITICAL)
-    inside = _content(value, OCTET_STRING)
-    if kind == _SUBJECT_KEY_IDENTIFIER:
-        return kind, {"subject_key_identifier": _content(inside, OCTET_STRING)}
-    if kind != _SUBJECT_ALTERNATIVE_NAME:
-        raise ValueError("an extension that is not known")
-    return kind, {"uris": _uris(_content(inside, SEQUENCE))}
-
-
-def _uris(names: bytes) -> tuple[str, ...]:
-    """Of names that are URIs and DNS names, and nothing else."""
-    found = []
-    while names:
-        size = 2 + names[1] if names[1] < _SHORT else 3 + names[2]
-        name = _content(names[:size], _DNS if names[0] == _DNS else _URI).decode("ascii")
-        if names[0] == _URI:
-            found.append(name)
-        names = names[size:]
-    return tuple(found)
-
-
-def _content(whole: bytes, tag: int) -> bytes:
-    """What is in an element that is nothing but it, in DER: a length is as short as it can be."""
-    if whole[0] != tag:
-        raise ValueError("another tag")
-    if whole[1] == len(whole) - 2 and whole[1] < _SHORT:
-        return whole[2:]
-    if whole[1] == _LONG and whole[2] == len(whole) - 3 and whole[2] >= _SHORT:
-        return whole[3:]
-    raise ValueError("another length")
+def _own_extensions(der: bytes, tbs: Place) -> Iterator[tuple[bytes, slice]]:
+    """A key identifier, and a URI that is the only one, each by the OID that it stands under."""
+    for part in (part for part in tbs.parts(der) if der[part.begin] == EXTENSIONS):
+        (listed,) = part.parts(der)
+        for extension in listed.parts(der):
+            oid, *_, value = extension.parts(der)
+            kind = der[oid.whole]
+            if kind == _SUBJECT_KEY_IDENTIFIER:
+                (identifier,) = value.parts(der)
+                yield kind, identifier.content
+            elif kind == _SUBJECT_ALTERNATIVE_NAME:
+                (names,) = value.parts(der)
+                uris = [name.content for name in names.parts(der) if der[name.begin] == _URI]
+                if len(uris) == 1:
+                    yield kind, uris[0]

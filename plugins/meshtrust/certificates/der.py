@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,30 +92,60 @@ def element(tag: int, content: bytes) -> bytes:
     return bytes((tag, 0x80 | len(octets))) + octets + content
 
 
+class Place(NamedTuple):
+    """Where an element of DER that has parsed already begins, where its content does, and where it ends."""
+
+    begin: int
+    inside: int
+    end: int
+
+    @classmethod
+    def at(cls, der: bytes, begin: int) -> Place:
+        length, inside = der[begin + 1], begin + 2
+        if length & 0x80:
+            inside += length & 0x7F
+            length = int.from_bytes(der[begin + 2 : inside])
+        return cls(begin, inside, inside + length)
+
+    @property
+    def whole(self) -> slice:
+        return slice(self.begin, self.end)
+
+    @property
+    def content(self) -> slice:
+        return slice(self.inside, self.end)
+
+    @property
+    def bits(self) -> slice:
+        """The content of a BIT STRING without the count of unused bits."""
+        return slice(self.inside + 1, self.end)
+
+    def parts(self, der: bytes) -> tuple[Place, ...]:
+        """The elements that its content is made of, one level down."""
+        return tuple(places(der, self.inside, self.end))
+
+
+def places(der: bytes, begin: int, end: int) -> Iterator[Place]:
+    while begin < end:
+        place = Place.at(der, begin)
+        yield place
+        begin = place.end
+
+
 def elements(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
     """Walk one level of DER that has parsed already: (tag, whole element, its content)."""
-    at = 0
-    while at < len(content):
-        end, start = header(content, at)
-        yield content[at], content[at:end], content[start:end]
-        at = end
+    for place in places(content, 0, len(content)):
+        yield content[place.begin], content[place.whole], content[place.content]
 
 
-def signed_parts(der: bytes) -> tuple[bytes, bytes]:
-    """Of a certificate that has parsed the TBSCertificate, as it was signed, and the algorithm that signed it."""
-    _, begin = header(der, 0)
-    end, _ = header(der, begin)
-    after, _ = header(der, end)
-    return der[begin:end], der[end:after]
+def signed(der: bytes) -> Place:
+    """Of a certificate that has parsed the TBSCertificate, as it was signed."""
+    return next(places(der, Place.at(der, 0).inside, len(der)))
 
 
-def header(content: bytes, at: int) -> tuple[int, int]:
-    """Where the element that begins here ends, and where its content begins."""
-    length, start = content[at + 1], at + 2
-    if length & 0x80:
-        start += length & 0x7F
-        length = int.from_bytes(content[at + 2 : start])
-    return start + length, start
+def fields_of(der: bytes, tbs: Place) -> tuple[Place, ...]:
+    """Of a TBSCertificate what none is without: serial, algorithm, issuer, validity, subject, key."""
+    return tuple(part for part in tbs.parts(der) if not der[part.begin] & _CONTEXT)
 
 
 def bit_string(key_bytes: bytes) -> bytes:

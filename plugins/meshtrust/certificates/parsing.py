@@ -8,20 +8,19 @@ from binascii import a2b_base64
 from functools import lru_cache
 from hashlib import sha256
 from threading import Lock
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from meshtrust.certificates.alike import Alike
-from meshtrust.certificates.der import TbsCertificate, signed_parts
+from meshtrust.certificates.der import fields_of, signed
 from meshtrust.certificates.faults import UNREADABLE, first_line
 from meshtrust.certificates.keys import describe
 from meshtrust.certificates.model import Bundle, Certificate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
     from meshtrust.certificates.alike import Fields
@@ -80,7 +79,7 @@ def _parse_block(label: str, block: str) -> Certificate:
 
 
 def read_alike(block: str, known: Alike) -> Certificate | None:
-    """Read a certificate that is like others: written as Istio writes it, and of parts that are known.
+    """Read a certificate that is like another, and written as Istio writes it.
 
     Nothing comes back where it is not, or where anything is wrong with it: the long way knows what.
     """
@@ -100,51 +99,37 @@ def read_whole(block: str, known: Alike) -> Certificate:
     with _CATCHING, warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         parsed, der = _loaded(block)
-        extensions = list(parsed.extensions)
-        tbs, signed_with = signed_parts(der)
-        parts = TbsCertificate.of(tbs)
-        algorithm, subject = _signed_with(parsed), _named(parsed)
-        said = [(part, _said(extension)) for part, extension in zip(parts.extensions, extensions, strict=True)]
-        fields = {
-            "subject_bytes": parts.subject,
-            "issuer_bytes": parts.issuer,
-            "key_bytes": parts.key,
+        tbs = signed(der)
+        _, _, issuer, _, subject, key = fields_of(der, tbs)
+        oid, name = parsed.signature_algorithm_oid, parsed.subject
+        organizations = name.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
+        fields: Fields = {
+            "serial": parsed.serial_number,
+            "subject": name.rfc4514_string(),
+            "subject_bytes": der[subject.whole],
+            "issuer_bytes": der[issuer.whole],
             "key": describe(parsed.public_key()),
-            "tbs": tbs,
-            **algorithm,
-            **subject,
+            "key_bytes": der[key.whole],
+            "tbs": der[tbs.whole],
+            "signature": _SIGNATURES.get(oid, oid.dotted_string),
+            "organizations": tuple(cast("str", attribute.value) for attribute in organizations),
         }
-        for _, told in said:
-            fields |= told
+        for extension in parsed.extensions:
+            fields |= _said(extension)
         certificate = _certificate(parsed, der, fields)
         if not warned:
-            known.learn({signed_with: algorithm, parts.subject: subject}, said)
+            known.learn(der, certificate)
     return certificate
 
 
-def _certificate(parsed: x509.Certificate, der: bytes, fields: Mapping[str, Any]) -> Certificate:
-    return Certificate(
-        fingerprint=sha256(der).hexdigest(),
-        serial=parsed.serial_number,
-        not_before=parsed.not_valid_before_utc,
-        not_after=parsed.not_valid_after_utc,
-        parsed=parsed,
-        **fields,
-    )
-
-
-def _signed_with(parsed: x509.Certificate) -> Fields:
-    oid = parsed.signature_algorithm_oid
-    return {"signature": _SIGNATURES.get(oid, oid.dotted_string)}
-
-
-def _named(parsed: x509.Certificate) -> Fields:
-    subject = parsed.subject
-    organizations = subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
-    return {
-        "subject": subject.rfc4514_string(),
-        "organizations": tuple(cast("str", attribute.value) for attribute in organizations),
+def _certificate(parsed: x509.Certificate, der: bytes, fields: Fields) -> Certificate:
+    fields |= {
+        "fingerprint": sha256(der).hexdigest(),
+        "not_before": parsed.not_valid_before_utc,
+        "not_after": parsed.not_valid_after_utc,
+        "parsed": parsed,
     }
+    return Certificate(**fields)
 
 
 def _said(extension: x509.Extension[x509.ExtensionType]) -> Fields:
