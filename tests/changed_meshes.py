@@ -46,6 +46,7 @@ BLOCKED, WARNED = "critical", "warning"
 EVERYWHERE = (HOME, *(team.name for team in TEAMS))
 YOUNG = (ControlPlane(started=timedelta(hours=-2)),)
 TWO = (ControlPlane(), ControlPlane(revision="canary", started=timedelta(hours=-2)))
+BOTH = (*YOUNG, TWO[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +93,17 @@ def kept(previous: Ca, present: Ca = ROOT, *, at: timedelta = _YESTERDAY, restor
     return texts(previous_ca_cert=note + certificate_of(previous))
 
 
-def written_by(manager: str, operation: str, at: timedelta) -> Edit:
-    """Who has written the CA's Secret last, and how."""
-    entry = {"manager": manager, "operation": operation, "time": f"{NOW + at:%Y-%m-%dT%H:%M:%SZ}"}
-    return secret(metadata={"managedFields": [entry]})
+def written_by(manager: str, operation: str, at: timedelta, *, labelled: timedelta | None = None) -> Edit:
+    """Who has written the root into the CA's Secret, and how; and when somebody else has labelled that since."""
+    written = _entry(manager, operation, at, {"f:data": {"f:ca-cert.pem": {}, "f:previous-ca-cert.pem": {}}})
+    label = {"f:metadata": {"f:labels": {"f:team": {}}}}
+    entries = [written] if labelled is None else [written, _entry("kubectl-label", "Update", labelled, label)]
+    return secret(metadata={"managedFields": entries})
+
+
+def _entry(manager: str, operation: str, at: timedelta, fields: Mapping[str, Any]) -> dict[str, Any]:
+    when = f"{NOW + at:%Y-%m-%dT%H:%M:%SZ}"
+    return {"manager": manager, "operation": operation, "time": when, "fieldsType": "FieldsV1", "fieldsV1": fields}
 
 
 def pod_of(deployment: str) -> str:
@@ -183,6 +191,7 @@ KEEPERS = {
 }
 
 _AT = timedelta(hours=-4)
+LABELLED = written_by("kubectl-istio-root", "Update", _AT, labelled=timedelta(hours=-1))
 _EMPTY_HOME = Namespace(HOME, publishes=())
 _CITADEL_NOTE = kept(CITADEL_ROOT, CITADEL_RENEWED, at=_AT)
 WITHOUT_DEPLOYMENT = Edit(kind="Deployment", namespace=HOME, name="istiod")
@@ -195,8 +204,12 @@ TRANSITIONS: Mapping[str, Case] = {
     "as-long-as-was-asked-for": Case(istiod(ca=Authority(root=LASTING)), steps=()),
     "longer-than-what-is-left": Case(istiod(ca=Authority(root=RENEWED)), wish=wished(lifetime=days(5000))),
     "shorter-than-what-is-left": blocked(istiod(), "lifetime-gains", steps=(), wish=wished(lifetime=days(3000))),
-    "some-hours-shorter-than-what-is-left": blocked(
-        istiod(ca=Authority(root=replace(ROOT, ends=days(3650.4)))), "lifetime-gains", steps=()
+    "longer-than-a-new-one-would": Case(istiod(ca=Authority(root=replace(ROOT, ends=days(4000)))), steps=()),
+    "some-hours-shorter-than-what-is-left": Case(istiod(ca=Authority(root=replace(ROOT, ends=days(3650.4)))), steps=()),
+    "shorter-and-without-an-identifier": blocked(
+        istiod(ca=Authority(root=replace(SHA1, ends=days(3285.4)))),
+        "lifetime-gains",
+        wish=wished(drop=True, lifetime=days(3000)),
     ),
     "shorter-than-a-leaf": blocked(
         renewing(ENDED, **OFF),
@@ -438,6 +451,36 @@ TRANSITIONS: Mapping[str, Case] = {
         renewing(ending_in(5), **OFF, proxies=EVERYTHING), "proxies-in-time"
     ),
     "proxies-that-move-before-the-root-has-ended": Case(renewing(ending_in(30), **OFF, proxies=EVERYTHING)),
+    "a-proxy-with-an-older-edition-that-ends-before-it-moves": warned(
+        renewing(ROOT, **OFF, proxies=(Proxy("slow", "shop", holds=(ending_in(5),)),)), "proxies-in-time"
+    ),
+    "written-and-not-loaded-until-the-one-before-has-ended": warned(
+        replace(renewing(ending_in(5), **OFF, proxies=EVERYTHING), beside=(Authority(root=RENEWED),)),
+        "change-finished",
+        "proxies-in-time",
+        steps=("restart", "publish"),
+    ),
+    "loaded-and-not-taken-until-the-one-before-has-ended": warned(
+        istiod(
+            ca=Authority(root=RENEWED),
+            control_planes=YOUNG,
+            namespaces=publishing(ending_in(5), "bank"),
+            proxies=(*EVERYTHING, Proxy("slow", "shop", holds=(ending_in(5),))),
+        ),
+        "change-finished",
+        "proxies-in-time",
+        steps=("publish",),
+    ),
+    "loaded-and-taken-before-the-one-before-has-ended": warned(
+        istiod(
+            ca=Authority(root=RENEWED),
+            control_planes=YOUNG,
+            namespaces=publishing(ending_in(30), "bank"),
+            proxies=(*EVERYTHING, Proxy("slow", "shop", holds=(ending_in(30),))),
+        ),
+        "change-finished",
+        steps=("publish",),
+    ),
     "envoys-that-do-not-wait-for-their-next-leaf": Case(
         citadel(ca=Authority(root=replace(ending_in(5), identifier="none")), proxies=(Proxy("ledger", "bank"),)),
         steps=CITADEL,
@@ -525,6 +568,14 @@ TRANSITIONS: Mapping[str, Case] = {
         "change-finished",
         steps=("restart", "publish"),
     ),
+    "published-by-both-revisions-and-labelled-since": Case(
+        istiod(ca=Authority(root=RENEWED), control_planes=BOTH, edits=(kept(ROOT, RENEWED, at=_AT), LABELLED)), steps=()
+    ),
+    "published-by-one-of-two-revisions-and-labelled-since": warned(
+        istiod(ca=Authority(root=RENEWED), control_planes=TWO, edits=(kept(ROOT, RENEWED, at=_AT), LABELLED)),
+        "change-finished",
+        steps=("restart", "publish"),
+    ),
     "published-and-not-to-be-restarted": Case(
         istiod(ca=Authority(root=RENEWED), control_planes=TWO, edits=(kept(ROOT, RENEWED, at=_AT),)),
         steps=(),
@@ -547,6 +598,17 @@ TRANSITIONS: Mapping[str, Case] = {
         citadel(ca=Authority(root=CITADEL_RENEWED), control_planes=YOUNG, edits=(_CITADEL_NOTE,)),
         "change-finished",
         steps=("restart-parts",),
+    ),
+    "published-by-a-citadel-before-its-galley-started-and-labelled-since": Case(
+        citadel(
+            ca=Authority(root=CITADEL_RENEWED),
+            control_planes=YOUNG,
+            edits=(
+                kept(CITADEL_ROOT, CITADEL_RENEWED, at=days(-1.5)),
+                written_by("kubectl-istio-root", "Update", days(-1.5), labelled=_AT),
+            ),
+        ),
+        steps=(),
     ),
     "published-by-a-citadel-that-stands-alone": Case(
         citadel(ca=Authority(root=CITADEL_RENEWED), control_planes=YOUNG, edits=(_CITADEL_NOTE,), parts=()), steps=()
@@ -606,6 +668,7 @@ TRANSITIONS: Mapping[str, Case] = {
     "written-after-it-had-expired": warned(
         expired(beside=(Authority(root=RENEWED),)),
         "change-finished",
+        "proxies-in-time",
         steps=("restart", "publish"),
     ),
 }

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from fcntl import LOCK_EX, flock
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -33,10 +34,12 @@ _INPUTS = (
 def built(cache: pytest.Cache) -> Path:
     """What `build/release` makes of this tree as it is."""
     folder = cache.mkdir("dist")
-    if not _is_made(folder):
-        made_from = _made_from()
-        release(ROOT, "--output", str(folder))
-        (folder / "made-from").write_text(made_from)
+    with folder.with_suffix(".lock").open("w") as lock:
+        flock(lock, LOCK_EX)  # two that test may want it at the same time
+        if not _is_made(folder):
+            made_from = _made_from()
+            release(ROOT, "--output", str(folder))
+            (folder / "made-from").write_text(made_from)
     return folder
 
 

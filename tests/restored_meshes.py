@@ -27,7 +27,7 @@ from changed_meshes import (
 )
 from istio_root.transition.wish import Verb, Wish
 from meshes import CITADEL_ROOT, OFF, PLUGGED, RENEWED, ROOT, STRANGE, citadel, days, istiod
-from sandbox import Authority, Ca, Leaf, Mesh, Proxy
+from sandbox import Authority, Ca, ControlPlane, Leaf, Mesh, Proxy
 from verified_meshes import EVERYTHING
 
 if TYPE_CHECKING:
@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 
 RESTORE = Wish(Verb.RESTORE)
 _UNRENEWED = (replace(YOUNG[0], env=OFF),)
+
+
+def _signing_for(**lives: str) -> tuple[ControlPlane, ...]:
+    return (replace(YOUNG[0], env={**OFF, **lives}),)
+
+
 AGED = replace(ROOT, starts=days(-3000.5), ends=days(649.5))
 AFTER_A_CHANGE = istiod(ca=Authority(root=RENEWED), control_planes=YOUNG, edits=(kept(ROOT, RENEWED),))
 
@@ -69,6 +75,26 @@ RESTORES: Mapping[str, Case] = {
         "previous-kept",
     ),
     "ending-within-a-day": restored(after(ending_in(23), control_planes=_UNRENEWED), "previous-kept"),
+    "ending-before-a-long-leaf": restored(
+        after(
+            ending_in(100), control_planes=_signing_for(DEFAULT_WORKLOAD_CERT_TTL="240h", MAX_WORKLOAD_CERT_TTL="96h")
+        ),
+        "previous-kept",
+    ),
+    "ending-after-leaves-that-are-short": restored(
+        after(ending_in(20), control_planes=_signing_for(DEFAULT_WORKLOAD_CERT_TTL="12h", MAX_WORKLOAD_CERT_TTL="12h"))
+    ),
+    "ending-before-the-leaves-that-agents-ask-for": restored(
+        after(ending_in(20), control_planes=_signing_for(DEFAULT_WORKLOAD_CERT_TTL="12h")), "previous-kept"
+    ),
+    "ending-before-the-leaves-of-a-citadel": restored(
+        citadel(
+            ca=Authority(root=CITADEL_RENEWED),
+            control_planes=_UNRENEWED,
+            edits=(kept(replace(ending_in(25), identifier="none"), CITADEL_RENEWED),),
+        ),
+        steps=CITADEL,
+    ),
     "ending-after-a-day": restored(after(ending_in(25), control_planes=_UNRENEWED)),
     "not-valid-yet": restored(after(replace(ROOT, starts=days(1.02))), "previous-kept"),
     "old-enough-to-be-renewed-at-once": restored(after(AGED), "previous-lasts"),

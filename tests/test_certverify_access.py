@@ -127,47 +127,11 @@ def test_a_fault_on_one_request_never_makes_anything_fine(fault: object, path: s
         assert found is None or str(found.status) in {"unknown", "critical"}
 
 
-def test_a_list_that_was_forgotten_halfway_loses_and_doubles_nothing() -> None:
-    teams = tuple(Namespace(f"team-{number:04}") for number in range(600))
-    with serve(replace(HEALTHY, namespaces=teams)) as server:
-        server.faults.add(Answer(410), path="*/configmaps", query={"continue": "?*"}, times=1)
-        found = live(server, live=False)
-    copies = [row["place"] for row in found.rows if row["holder"] == "ConfigMap"]
-    assert (str(found.status), len(copies), len(set(copies))) == ("ok", 603, 603)
-
-
 def test_a_thousand_namespaces_cost_a_few_requests() -> None:
     teams = tuple(Namespace(f"team-{number:04}") for number in range(1000))
     with serve(replace(HEALTHY, namespaces=teams)) as server:
         live(server, live=False)
         assert len(server.requests) < 30
-
-
-@pytest.mark.parametrize("answers", ["refuses", "hangs", "cut", "garbage", "busy", "moved"])
-def test_one_bad_proxy_of_many_costs_itself_only(answers: str) -> None:
-    bad = Proxy("bad", "shop", answers=answers)  # type: ignore[arg-type]  # one of the literals
-    with serve(proxies(bad)) as server:
-        found = live(server, request_timeout=1.0)
-    unseen = [row["place"] for row in found.rows if row["level"] == "unknown"]
-    assert [place.startswith("Pod shop/bad-") for place in unseen] == [True]
-    assert {row["level"] for row in found.rows} == {"ok", "unknown"}
-
-
-@pytest.mark.parametrize(
-    ("answers", "why"),
-    [("busy", "the proxy answered 503 Service Unavailable to config_dump"), ("moved", "the proxy answered 302 Found")],
-)
-def test_what_an_envoy_answers_instead_is_said(answers: str, why: str) -> None:
-    with serve(proxies(Proxy("bad", "shop", answers=answers))) as server:  # type: ignore[arg-type]  # as above
-        ((said, number),) = reasons(live(server)).items()
-    assert (said.startswith(why), number) == (True, 1)
-
-
-def test_an_answer_of_twenty_megabytes_is_read() -> None:
-    with serve(proxies(Proxy("large", "shop", answers="large"))) as server:
-        found = live(server)
-    (row,) = (row for row in found.rows if row["place"].startswith("Pod shop/large-"))
-    assert (str(found.status), row["signed"]) == ("ok", True)
 
 
 @pytest.mark.parametrize("fault", [Answer(503), Answer(302), Reset(), Answer(404), Answer(200, body="{}")])
@@ -184,21 +148,6 @@ def test_a_dead_node_costs_its_own_pods_only() -> None:
         found = live(server, request_timeout=1.0, concurrency=4)
     assert sum(row["level"] == "unknown" for row in found.rows) == 6
     assert {row["level"] for row in found.rows if "/dead-" not in row["place"]} == {"ok"}
-
-
-def test_a_pod_that_was_replaced_meanwhile_is_not_missed() -> None:
-    mesh = proxies(Proxy("late", "shop"))
-    namespace, name = next(place for place, proxy in mesh.pods().items() if proxy.name == "late")
-    with serve(mesh) as server:
-
-        def replaced(request: object) -> bool:
-            del request
-            server._api.store.become(HEALTHY.objects())  # noqa: SLF001 - in its own thread, where it is called
-            return True
-
-        server.faults.add(Answer(404), path=f"*/namespaces/{namespace}/pods/{name}/portforward", when=replaced)
-        found = live(server)
-    assert (str(found.status), [row for row in found.rows if "/late-" in row["place"]]) == ("ok", [])
 
 
 def test_what_is_not_reached_before_the_deadline_is_unknown() -> None:

@@ -160,6 +160,30 @@ def test_json_and_yaml_hold_the_plan_as_data(shell: Shell) -> None:
     }
 
 
+@pytest.mark.parametrize("act", [(), ("--apply", "--yes")], ids=["plan", "apply"])
+def test_a_root_that_lasts_longer_than_a_new_one_would_is_left_alone(shell: Shell, act: tuple[str, ...]) -> None:
+    with serve(CASES["longer-than-a-new-one-would"].mesh) as server:
+        shell.environment |= server.environment
+        done, table = shell("transition", *act, "-o", "json"), shell("transition", *act)
+        assert writes(server) == []
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["status"], told["rows"], told["findings"]) == (0, "ok", [], [])
+    assert (told["plan"]["writes"], told["plan"]["new"], told["plan"]["patch"]) == (False, None, None)
+    assert any("longer than a new one would" in one for one in told["remarks"])
+    assert table.stdout.splitlines()[-1].startswith("ok: nothing to do, as of ")
+
+
+def test_a_root_is_not_made_shorter(cluster: Shell) -> None:
+    done = cluster("transition", "--lifetime", "365d", "--apply", "--yes")
+    assert (done.returncode, "  -> give a longer --lifetime: " in done.stdout) == (2, True)
+
+
+def test_a_root_that_is_to_lose_its_identifier_is_not_made_shorter_by_that(shell: Shell) -> None:
+    path = shell.recording(CASES["shorter-and-without-an-identifier"].mesh)
+    done = shell("transition", "-f", path, "--key-identifier", "drop", "--lifetime", "3000d")
+    assert (done.returncode, "  -> give a longer --lifetime: " in done.stdout) == (2, True)
+
+
 def test_a_blocked_plan_has_the_same_keys(shell: Shell) -> None:
     fine, blocked = (
         json.loads(shell("transition", "-f", shell.recording(CASES[name].mesh), "-ojson").stdout)

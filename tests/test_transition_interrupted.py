@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from base64 import b64encode
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from threading import Barrier, Event
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ from transitions import (
     ERAS,
     HOME,
     NEWER,
+    OFF,
     OLD,
     SECRET,
     assert_whole,
@@ -28,6 +31,7 @@ from transitions import (
     behind,
     certificate,
     changed,
+    citadel,
     editions,
     is_edition,
     istiod,
@@ -38,13 +42,14 @@ from transitions import (
     run,
     text,
     texts,
+    typed,
     writes,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sandbox import Server
+    from sandbox import Mesh, Server
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +292,21 @@ class TestTwo:
         with lively(istiod()) as server:
             run(server)
             assert run(server).line == "nothing to do"
+
+
+@pytest.mark.parametrize(
+    "mesh",
+    [istiod(control_planes=(OFF, replace(OFF, revision="canary"))), citadel(parts=("galley", "sidecar-injector"))],
+    ids=["two revisions", "galley"],
+)
+def test_a_label_that_somebody_gives_the_secret_later_is_no_change_of_the_root(mesh: Mesh) -> None:
+    with lively(mesh) as server:
+        assert run(server).code == 0
+        server.set_clock_offset(timedelta(hours=1))
+        written_by("kubectl-label", {"metadata": {"labels": {"team": "mesh"}}})(server)
+        server.set_clock_offset(timedelta(0))
+        done = typed(server, "transition", "-o", "json")
+        assert (done.returncode, json.loads(done.stdout)["plan"]["stage"]) == (0, "fresh"), done.stdout
 
 
 def test_a_root_is_restored_only_by_whoever_read_it_last() -> None:

@@ -141,11 +141,18 @@ SAID = {
         f"Pod istio-system/{pod_of('istio-citadel')}",
         "it never loads another root while it runs: this release reads its root at its start alone",
     ),
-    "some-hours-shorter-than-what-is-left": (
+    "shorter-and-without-an-identifier": (
         "Secret istio-system/istio-ca-secret",
-        f"it has 3650 days left, and would end sooner, on {NOW + timedelta(days=3650):%Y-%m-%d}",
+        f"it has 3285 days left, and would end sooner, on {NOW + timedelta(days=3000):%Y-%m-%d}",
     ),
-    "restored-ending-within-a-day": ("Secret istio-system/istio-ca-secret", "the previous root ends in 23 hours"),
+    "restored-ending-within-a-day": (
+        "Secret istio-system/istio-ca-secret",
+        "the previous root ends in 23 hours, and who takes it may keep it for 24 hours",
+    ),
+    "restored-ending-before-a-long-leaf": (
+        "Secret istio-system/istio-ca-secret",
+        "the previous root ends in 4 days, and who takes it may keep it for 10 days",
+    ),
     "restored-none-kept": ("Secret istio-system/istio-ca-secret", "no previous root is kept in it"),
     "restored-of-another-key": (
         "Secret istio-system/istio-ca-secret",
@@ -193,7 +200,7 @@ def test_a_proxy_that_moves_too_late_says_when_it_moves_and_when_the_root_ends(t
     assert place.startswith("Pod shop/web-")
     moves = datetime.fromisoformat(recorded(mesh, tmp_path).details["plan"]["moves_by"])
     ends = NOW + mesh.ca.root.ends
-    assert detail == f"moves by {moves:%Y-%m-%dT%H:%M}Z, and the present root ends on {ends:%Y-%m-%dT%H:%M}Z"
+    assert detail == f"moves by {moves:%Y-%m-%dT%H:%M}Z, and the root that it holds ends on {ends:%Y-%m-%dT%H:%M}Z"
     assert hint.startswith("restart what runs them after the change, by the commands below")
 
 
@@ -223,7 +230,14 @@ def test_a_renewal_that_harms_is_to_be_forestalled_and_a_harmless_one_waited_for
     _, harmlessly, patient = the_problem(harmless.mesh, harmless.wish, tmp_path)
     assert (harmful.rpartition(", ")[2], quick) == ("and harms: be quicker", "--apply now")
     assert harmlessly.endswith(", and will do no harm")
-    assert patient.startswith("let it, look again in two hours")
+    due = NOW + timedelta(minutes=50)
+    assert patient.startswith(f"let it, look again after {due + timedelta(hours=2):%Y-%m-%dT%H:%M:%SZ}, and extend")
+
+
+def test_a_renewal_is_waited_for_as_long_as_the_control_plane_may_take_to_look(tmp_path: Path) -> None:
+    daily = CASES["not-renewed-though-due-and-looked-for-daily"]
+    _, _, hint = the_problem(daily.mesh, daily.wish, tmp_path)
+    assert hint.startswith(f"let it, look again after {NOW + timedelta(hours=8):%Y-%m-%dT%H:%M:%SZ}, and extend")
 
 
 def test_a_renewal_that_is_overdue_and_may_come_at_any_moment_says_since_when(tmp_path: Path) -> None:

@@ -109,7 +109,9 @@ _AcceptUnseen = Annotated[
 )
 def transition(
     *,
-    lifetime: Annotated[str, typer.Option(help="How long the new root lives.", metavar="DURATION")] = "3650d",
+    lifetime: Annotated[
+        str, typer.Option(help="How long the new root lives.", metavar="DURATION", show_default="3650d")
+    ] = "",
     key_identifier: Annotated[
         KeyIdentifier,
         typer.Option(

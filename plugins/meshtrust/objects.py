@@ -68,10 +68,20 @@ class Metadata(TypedDict, total=False):
     annotations: dict[str, str] | None
 
 
+class Owned(TypedDict):
+    """That a field is somebody's is all that is read of it."""
+
+
+# Of what a writer has written, whether it is the root of a CA.
+OwnedData = TypedDict("OwnedData", {"f:ca-cert.pem": Owned}, total=False)
+OwnedFields = TypedDict("OwnedFields", {"f:data": OwnedData}, total=False)
+
+
 class ManagedFields(TypedDict, total=False):
     manager: str
     operation: str
     time: str | None
+    fieldsV1: OwnedFields | None
 
 
 class SecretMetadata(TypedDict, total=False):

@@ -93,11 +93,15 @@ class Mesh:
 
     def sign_with(self, ca: Ca) -> None:
         """Give the mesh this self-signed CA, and every proxy its root."""
+        self.load_root(ca)
+        self.restart(*self.deployments)
+
+    def load_root(self, ca: Ca) -> None:
+        """Give the control plane this self-signed CA."""
         self.store_root(ca)
         self.ground.kubectl("-n", HOME, "delete", "secret", CACERTS, "--ignore-not-found")
         self.restart(ISTIOD)
         self.settle(ca)
-        self.restart(*self.deployments)
 
     def store_root(self, ca: Ca) -> None:
         """Put a root into istiod's Secret, as istiod lays it out and in its name, and restart nothing."""
@@ -161,8 +165,8 @@ class Mesh:
 
     @contextmanager
     def renewing(self, below: int = 20) -> Iterator[None]:
-        """Restart istiod so that it looks every 30 seconds whether less than so many percent of its root are left."""
-        settings = (f"{_LOOKS}=30s", f"{_JITTER}=false", f"{_GRACE}={below}")
+        """Restart istiod so that it looks every 10 seconds whether less than so many percent of its root are left."""
+        settings = (f"{_LOOKS}=10s", f"{_JITTER}=false", f"{_GRACE}={below}")
         self.ground.kubectl("-n", HOME, "set", "env", "deployment/istiod", *settings)
         try:
             self._rolled_out(ISTIOD)

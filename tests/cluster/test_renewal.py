@@ -1,4 +1,4 @@
-"""istiod's own renewal of a root, under traffic: what `renewal-harmless` says of it is what then happens."""
+"""istiod's own renewal of a root, under traffic: what `renewal-harmless` says of it, and how it is healed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from cluster.plugins import Plugin
     from sandbox.issuing import Ca
 
-# Its leaf lives for two minutes: it takes a new root along within one. All others stay with what they have.
-SWIFT = Workload("swift", "bank", leaf="2m")
+# Its leaf lives for a minute: it takes a new root along within half of one. All others stay with what they have.
+SWIFT = Workload("swift", "bank", leaf="1m")
 STEADY = {workload.name for workload in WORKLOADS}
 
 
-def test_a_renewal_with_another_key_identifier_refuses_who_has_moved_and_the_traffic_sees_it(
-    mesh: Mesh, expiry: Plugin, certverify: Plugin
+def test_a_renewal_with_another_key_identifier_refuses_who_has_moved_until_it_is_dropped(
+    mesh: Mesh, expiry: Plugin, certverify: Plugin, transition: Plugin
 ) -> None:
     mesh.sign_with(DUE)
     assert expiry().levels["renewal-harmless"] == "warning"
@@ -34,6 +34,12 @@ def test_a_renewal_with_another_key_identifier_refuses_who_has_moved_and_the_tra
         assert certverify().levels["root-held"] == "critical"
         log = mesh.ground.kubectl("-n", SWIFT.namespace, "logs", f"deployment/{SWIFT.name}", "-c", "istio-proxy")
         assert "CERTIFICATE_VERIFY_FAILED" in log
+        healed = transition("--apply", "--yes", "--timeout", "5m", "--key-identifier", "drop")
+        assert (healed.code, healed.levels) == (0, {"proxies-unharmed": "warning"})
+        eventually(lambda: _has_moved(certverify), "the swift one has moved to the root without an identifier")
+        refused = len(seen.failed)
+        seen.go_on()
+        assert seen.failed[refused:] == ()
     assert seen.failing == {pair for name in STEADY for pair in (("swift", name), (name, "swift"))}
 
 

@@ -68,10 +68,21 @@ def _ran(pod: Body, command: list[str], admin: Admin | None) -> list[tuple[bytes
     if admin is None or port != ADMIN_PORT:
         why = f'Get "http://localhost:{port}/{words[3]}": dial tcp 127.0.0.1:{port}: connect: connection refused'
         return [(_ERRORS, f"Error: {why}\n".encode()), (_STATUS, _exit(1))]
-    _, answer = admin.page(words[3])
+    status, answer = admin.page(words[3])
+    if why := _unsuccessful(status, answer, port, resets=admin.proxy.answers == "resets"):
+        return [(_ERRORS, f"Error: {why}\n".encode()), (_STATUS, _exit(1))]
     if admin.proxy.answers == "cut":
         return [(_OUTPUT, _WARNING + answer[: len(answer) // 2])]
     return [(_OUTPUT, _WARNING + answer + b"\n"), (_STATUS, b'{"metadata":{},"status":"Success"}')]
+
+
+def _unsuccessful(status: int, answer: bytes, port: int, *, resets: bool) -> str:
+    """What the agent says of an answer that it does not print (pilot/pkg/request/command.go): it prints a 404."""
+    if resets:
+        return f"read tcp 127.0.0.1:46188->127.0.0.1:{port}: read: connection reset by peer"
+    if status == 302:
+        return "302 response missing Location header"
+    return f"received unsuccessful status code {status}: {answer.decode()}" if status > 399 and status != 404 else ""
 
 
 def _exit(code: int) -> bytes:

@@ -76,6 +76,8 @@ class Admin:
                 return 302, b""
             case "large":
                 text = text.replace(b"{", b'{"stats": "' + b"x" * 20_000_000 + b'", ', 1)
+            case "reshaped":
+                text = json.dumps({key: dict(enumerate(part)) for key, part in body.items()}).encode()
         return 200, text
 
 
@@ -185,6 +187,7 @@ class _Connection:
         self._port = port
         self._listening = listening
         self._received = b""
+        self._uid = ""
         self.is_open = True
 
     async def open(self, uid: str) -> None:
@@ -192,14 +195,10 @@ class _Connection:
         for channel in (self._data, self._errors):
             await self._websocket.send_bytes(channel + named)
         admin = self._listening()
+        self._uid = uid
         if admin is None or self._port not in admin.ports:
             where = f'failed to connect to localhost:{self._port} inside namespace "cni-{uid}"'
-            why = f"IPv4: dial tcp4 127.0.0.1:{self._port}: connect: connection refused"
-            text = (
-                f"error forwarding port {self._port} to pod {uid}, uid : failed to execute portforward: {where}, {why}"
-            )
-            await self._websocket.send_bytes(self._errors + text.encode())
-            self.is_open = False
+            await self._fail(f"{where}, IPv4: dial tcp4 127.0.0.1:{self._port}: connect: connection refused")
 
     async def receive(self, text: bytes) -> None:
         self._received += text
@@ -212,13 +211,21 @@ class _Connection:
         if admin is None or admin.proxy.answers == "hangs":
             return
         response = admin.answer(head.partition("\r\n")[0])
-        if admin.proxy.answers == "cut":
+        if admin.proxy.answers in ("cut", "resets"):
             response = response[: len(response) // 2]
-            self.is_open = False
+            self.is_open = admin.proxy.answers == "resets"
         for begin in range(0, len(response), 4096):
             await self._websocket.send_bytes(self._data + response[begin : begin + 4096])
+        if admin.proxy.answers == "resets":
+            await self._fail(f"read tcp4 127.0.0.1:46188->127.0.0.1:{self._port}: read: connection reset by peer")
         if "\r\nconnection: close" in head.lower():
             self.is_open = False
+
+    async def _fail(self, why: str) -> None:
+        """Say what became of the connection, as kubelet does, and end it."""
+        said = f"error forwarding port {self._port} to pod {self._uid}, uid : failed to execute portforward: {why}"
+        await self._websocket.send_bytes(self._errors + said.encode())
+        self.is_open = False
 
 
 def _ports(raw: web.BaseRequest) -> list[int]:

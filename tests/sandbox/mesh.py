@@ -173,7 +173,8 @@ class Proxy:
     identities: of a ztunnel
     ending: on its way out, with a deletionTimestamp
     answers: yes | refuses (nothing listens on 15000) | hangs | cut (in the middle of an answer) | garbage
-        | busy (a 503) | moved (a redirect) | large (20 MB)
+        | busy (a 503) | moved (a redirect) | large (20 MB) | resets (in the middle of an answer)
+        | reshaped (JSON in a shape that nobody knows)
     connected: without, istiod does not know it
     """
 
@@ -192,7 +193,9 @@ class Proxy:
     started: timedelta = timedelta(days=-1)
     node: str = "node1"
     ending: bool = False
-    answers: Literal["yes", "refuses", "hangs", "cut", "garbage", "busy", "moved", "large"] = "yes"
+    answers: Literal["yes", "refuses", "hangs", "cut", "garbage", "busy", "moved", "large", "resets", "reshaped"] = (
+        "yes"
+    )
     connected: bool = True
 
 

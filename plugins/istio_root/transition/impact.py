@@ -39,6 +39,7 @@ class Impact:
     harmed: those that belong to the present root and would not belong to the next one
     mended: those that the present root has parted from the others, and that belong to the next one
     apart: those that belong to neither
+    late: those that take the next root only after all that they hold of this CA has ended, with when that is
     keeps_old: proxies whose release does not see a new root while it runs (Istio before 1.0.8 and 1.1.8)
     mounted: how many have their certificates as files, so that their Envoy is hot-restarted (Citadel)
     mutual_tls: whether anything uses it at all; None where that was not seen
@@ -49,6 +50,7 @@ class Impact:
     harmed: tuple[Row, ...] = ()
     mended: tuple[Row, ...] = ()
     apart: tuple[Row, ...] = ()
+    late: tuple[tuple[Row, datetime], ...] = ()
     keeps_old: tuple[Proxy, ...] = ()
     mounted: int = 0
     mutual_tls: bool | None = None
@@ -59,10 +61,6 @@ class Impact:
         """When the last proxy has taken the root along with its next leaf."""
         return max((row.moves_by for row in self.rows if row.moves_by), default=None)
 
-    def too_late(self, end: datetime) -> tuple[Row, ...]:
-        """Proxies that hold no more than the present root when it ends."""
-        return tuple(row for row in self.rows if row.moves_by and row.moves_by > end)
-
     @property
     def ended(self) -> tuple[Row, ...]:
         """Proxies whose own certificate has ended: they come back by themselves, or by a restart."""
@@ -70,7 +68,10 @@ class Impact:
 
 
 class _Belonging(Tally):
-    """Remembers of each holder whether it belongs to either root: by its certificates, whatever their dates."""
+    """Remembers of each holder whether it belongs to either root: by its certificates, whatever their dates.
+
+    ends: when the last edition of the present root ends that it holds, where it holds any
+    """
 
     def __init__(self, present: Certificate, target: Certificate) -> None:
         super().__init__()
@@ -78,9 +79,13 @@ class _Belonging(Tally):
         self.harmed: set[Ref] = set()
         self.mended: set[Ref] = set()
         self.apart: set[Ref] = set()
+        self.ends: dict[Ref, datetime] = {}
 
     def take(self, case: Case, now: datetime) -> Row:
         holding = case.holding
+        editions = [held.not_after for held in holding.roots if held.stands_in_for(self._present, holding.peer)]
+        if editions:
+            self.ends[holding.place] = max(editions)
         if not holding.signer and (holding.roots or holding.chain):
             now_in, then_in = _belongs(holding, self._present), _belongs(holding, self._target)
             if now_in and not then_in:
@@ -118,6 +123,11 @@ def read_impact(
         harmed=tuple(row for row in rows if row.place in tally.harmed),
         mended=tuple(row for row in rows if row.place in tally.mended),
         apart=tuple(row for row in rows if row.place in tally.apart),
+        late=tuple(
+            (row, end)
+            for row in rows
+            if row.moves_by and row.moves_by > (end := tally.ends.get(row.place, present.not_after))
+        ),
         keeps_old=tuple(
             one for one in members if one.kind in _VERSIONED and one.version and not one.version.has(RELOADS_ROOT)
         ),

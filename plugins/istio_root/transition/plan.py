@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from meshtrust.objects import Ref
     from meshtrust.verification.settling import Published
 
+AS_LONG = timedelta(days=1)  # an end that is no further away than that is no reason to write
 _SIGN = {Era.CITADEL: names.CITADEL_CONTAINER, Era.ISTIOD: names.ISTIOD_CONTAINER}
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, cast
 
 from istio_root.transition.following import secrets_behind
 from istio_root.transition.impact import Impact, read_impact
-from istio_root.transition.plan import Plan, Stage
+from istio_root.transition.plan import AS_LONG, Plan, Stage
 from istio_root.transition.rights import answered, wanted
 from istio_root.transition.secret import read_key, read_secret, replacing
-from istio_root.transition.wish import Verb, Wish
+from istio_root.transition.wish import USUAL_LIFETIME, Verb, Wish
 from meshtrust.certificates import Unsigned, parse_pem, rehearse, reissue
 from meshtrust.checks import home_copies
 from meshtrust.errors import ToolError, UsageError
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from meshtrust.source import Living, Source
 
 BACK_DATED = timedelta(hours=1)  # whose clock is behind the API server's must not see a root of the future
-_AS_LONG = timedelta(days=1)  # an end that is no further away than that is no reason to write
 _AFTER_CITADEL = ("galley", "validator", names.ISTIOD_CONTAINER, names.INJECTOR)  # in this order
 
 
@@ -47,7 +46,7 @@ def read_plan(reading: Reading, wish: Wish) -> Plan:
     now = (reading.now + (mesh.clock_skew or timedelta(0))).replace(microsecond=0)
     begins = min(now, reading.now.replace(microsecond=0)) - BACK_DATED  # whichever clock is ahead
     where = "" if reading.source.recorded else cast("Living", reading.source).described
-    plan = Plan(wish, mesh, published, now, begins, now + wish.lifetime, where=where)
+    plan = Plan(wish, mesh, published, now, begins, now + (wish.lifetime or USUAL_LIFETIME), where=where)
     look = Look(reading.source)
     plan = replace(plan, rollouts=read_rollouts(look, mesh.namespace), parts=read_parts(look, mesh.namespace))
     plan = _with_secret(plan, look)
@@ -186,7 +185,7 @@ def _lasts(plan: Plan, secret: CaSecret, root: Certificate) -> bool:
         restoring = plan.stage is not Stage.FRESH and secret.ours and secret.restored
         return previous is None or restoring
     sheds = wish.drop and root.subject_key_identifier is not None
-    lasts = plan.ends - _AS_LONG <= root.not_after
+    lasts = plan.ends - AS_LONG <= root.not_after
     return not plan.expired and lasts and not sheds
 
 

@@ -45,11 +45,13 @@ class Writer:
     """Who has written the object, as its managedFields have it; `when` is empty where that is not kept.
 
     applies: by server-side apply, which is how what is kept in a repository comes (also by `kubectl` itself)
+    of_root: whether `ca-cert.pem` stands there as it wrote it
     """
 
     manager: str
     when: str
     applies: bool = False
+    of_root: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +86,14 @@ class CaSecret:
         """When the root that stands there was put there: by this tool, or by the control plane, which dates it so.
 
         The note has the moment of the plan, which may have waited long for an answer, or for whoever applies its patch;
-        managedFields have the write's.
+        managedFields have the write's. A label that somebody else gives the Secret is no write of the root; of several
+        who have written the same one, it stood there with the first.
         """
         if not self.ours:
             return self.held[0].not_before if self.held else None
-        writes = (moment(one.when) for one in self.writers)
-        return max((at for at in (*writes, self.superseded_at) if at), default=None)
+        writes = (moment(one.when) for one in self.writers if one.of_root)
+        first = min((at for at in writes if at), default=None)
+        return max((at for at in (first, self.superseded_at) if at), default=None)
 
     @property
     def strangers(self) -> tuple[Writer, ...]:
@@ -136,7 +140,9 @@ def read_secret(look: Look, ref: Ref) -> CaSecret | None:
         immutable=bool(found.body.get("immutable")),
         ending=bool(metadata.get("deletionTimestamp")),
         writers=tuple(
-            Writer(one.get("manager", ""), one.get("time") or "", one.get("operation") == "Apply")
+            Writer(
+                one.get("manager", ""), one.get("time") or "", one.get("operation") == "Apply", of_root=_is_of_root(one)
+            )
             for one in metadata.get("managedFields") or ()
         ),
         keepers=tuple(dict.fromkeys(_keepers(found))),
@@ -147,6 +153,11 @@ def read_secret(look: Look, ref: Ref) -> CaSecret | None:
         superseded_at=moment(note[3]) if note else None,
         restored=bool(note and note[1] == "set aside"),
     )
+
+
+def _is_of_root(entry: Mapping[str, Any]) -> bool:
+    fields = entry.get("fieldsV1") or {}
+    return f"f:{names.SIGNING}" in fields.get("f:data", {})
 
 
 def read_key(source: Source, ref: Ref) -> str:

@@ -9,7 +9,7 @@ from istio_root import checks
 from istio_root.expiry import who_signs
 from istio_root.renewal import forecast_of, remark
 from istio_root.transition.loading import loads_by
-from istio_root.transition.plan import Plan, Stage, Step
+from istio_root.transition.plan import AS_LONG, Plan, Stage, Step
 from istio_root.transition.preflight import PREFLIGHT, RESTORE_PREFLIGHT
 from istio_root.transition.wish import Verb
 from meshtrust.certificates import KeyIdentifier, extension_names
@@ -66,8 +66,7 @@ def tell(plan: Plan, findings: tuple[Finding, ...], remarks: tuple[str, ...]) ->
 
 def commands(plan: Plan) -> tuple[str, ...]:
     """What a person has to restart: what does not come back by itself, or not in time."""
-    end = plan.root.not_after if plan.root else plan.now
-    rows = plan.impact.ended if plan.expired else plan.impact.too_late(end)
+    rows = plan.impact.ended if plan.expired else tuple(row for row, _ in plan.impact.late)
     return tuple(dict.fromkeys(row.mends for row in rows if row.mends))
 
 
@@ -171,7 +170,7 @@ def said(plan: Plan) -> Iterator[str]:
     if plan.stage is not Stage.FRESH:
         yield f"{home}: {plan.stage}"
     elif plan.root and plan.lasts:
-        yield f"{home}: {_nothing_gained(plan.wish.verb, plan.root)}"
+        yield f"{home}: {_nothing_gained(plan, plan.root)}"
     if plan.expired and plan.root:
         yield f"{home}: the root: {dates(plan.root, plan.now)}; {_healing(plan)}"
     yield from _own_renewal(plan, home)
@@ -180,10 +179,13 @@ def said(plan: Plan) -> Iterator[str]:
     yield from plan.mesh.remarks
 
 
-def _nothing_gained(verb: Verb, root: Certificate) -> str:
-    if verb is Verb.RESTORE:
+def _nothing_gained(plan: Plan, root: Certificate) -> str:
+    if plan.wish.verb is Verb.RESTORE:
         return "no previous root is kept"
-    return f"the root lasts until {root.not_after:%Y-%m-%d}, as long as was asked for: nothing is to be written"
+    lasts = f"the root lasts until {root.not_after:%Y-%m-%d}"
+    if root.not_after - plan.ends <= AS_LONG:
+        return f"{lasts}, as long as was asked for: nothing is to be written"
+    return f"{lasts}, longer than a new one would ({plan.ends:%Y-%m-%d}): nothing is to be written"
 
 
 def _healing(plan: Plan) -> str:
@@ -226,9 +228,8 @@ def _moving(plan: Plan, home: str) -> Iterator[str]:
         yield f"{home}: mutual TLS is not used between workloads: none of their traffic can break"
     waiting = [row for row in impact.rows if row.moves_by and row.moves_by > plan.now]
     if waiting and impact.moves_by and not plan.expired and plan.stage is Stage.FRESH:
-        in_time = plan.root is None or not impact.too_late(plan.root.not_after)
         parted = impact.harmed or impact.mended or impact.apart
-        peace = "; until then old and new accept each other" if in_time and not parted else ""
+        peace = "; until then old and new accept each other" if not (impact.late or parted) else ""
         yield (
             f"{home}: {len(waiting)} of {len(impact.rows)} proxies take the root along with their next certificate, "
             f"the last by {timestamp(impact.moves_by)}{peace}"

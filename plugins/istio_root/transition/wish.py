@@ -9,6 +9,7 @@ from enum import StrEnum
 from meshtrust.durations import parse_duration
 from meshtrust.errors import UsageError
 
+USUAL_LIFETIME = timedelta(days=3650)
 _SHORTEST, _LONGEST = timedelta(days=2), timedelta(days=30 * 365)
 
 
@@ -21,14 +22,15 @@ class Verb(StrEnum):
 class Wish:
     """All of it.
 
-    lifetime: of the new root, from now on; drop: without a key identifier; key_file: for a recording
+    lifetime: of the new root, from now on; None is the usual one
+    drop: without a key identifier; key_file: for a recording
     restart: the control plane, so that it loads the new root at once; wait: for the proxies, too
     timeout: of everything, in seconds; None is no limit
     pause: between two looks at what is waited for, in seconds
     """
 
     verb: Verb
-    lifetime: timedelta = timedelta(days=3650)
+    lifetime: timedelta | None = None
     drop: bool = False
     key_file: str = ""
     emit: str = ""
@@ -41,8 +43,10 @@ class Wish:
     pause: float = 1.0
 
 
-def lifetime_of(text: str) -> timedelta:
-    """Read `--lifetime`. Raises UsageError where it is no time that a root may live."""
+def lifetime_of(text: str) -> timedelta | None:
+    """Read `--lifetime`, where it is given. Raises UsageError where it is no time that a root may live."""
+    if not text:
+        return None
     span = parse_duration(text)
     if span is None:
         raise UsageError(f"--lifetime {text!r} is no duration", "write 3650d, 87600h or 520w")

@@ -111,6 +111,8 @@ class Forwarding(Way):
     def _not_forwarded(self, said: str) -> Unreachable:
         if "connection refused" in said:
             return Unreachable(f"nothing listens at port {self.port}", _OTHER_PORT)
+        if "connection reset" in said:
+            return Unreachable("the proxy reset the connection", _AGAIN)
         return Unreachable(f"port {self.port} cannot be forwarded: {one_line(said)}", _AGAIN)
 
     def __str__(self) -> str:
@@ -145,6 +147,8 @@ class Executing(Way):
             return NoAgent(f"no pilot-agent in container {self.container}")
         if "connection refused" in error.said:
             return Unreachable(f"nothing listens at port {self.port}", _OTHER_PORT)
+        if "connection reset" in error.said:
+            return Unreachable("the proxy reset the connection", _AGAIN)
         return Unreachable(f"pilot-agent gave no answer: {one_line(error.said or error.why)}", _AGAIN)
 
     def __str__(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from meshtrust.mesh.instances import renewal
+from meshtrust.mesh.instances import leaf_life, renewal
 from meshtrust.mesh.look import Look
 from meshtrust.mesh.model import (
     Anchor,
@@ -73,6 +73,7 @@ __all__ = [
     "WorkloadCertificate",
     "control_planes_of",
     "hooks_of",
+    "leaf_life",
     "publishes",
     "read_hooks",
     "read_memory",

@@ -142,5 +142,25 @@ def renewal(instances: Iterable[Instance]) -> Renewal | None:
     )
 
 
+def leaf_life(instances: Iterable[Instance]) -> timedelta:
+    """How long the certificates live that these istiods sign, at most.
+
+    Who asks for no time gets the default, whatever the maximum is; who asks for more than the maximum is refused
+    (security/pkg/pki/ca/ca.go). A setting that cannot be seen, or that Go cannot read, is taken for its default.
+    """
+    lives = (
+        max(
+            _told(one, names.LEAF_LIFE, names.DEFAULT_LEAF_LIFE),
+            min(names.AGENTS_LEAF_LIFE, _told(one, names.LONGEST_LEAF_LIFE, names.DEFAULT_LONGEST_LEAF_LIFE)),
+        )
+        for one in instances
+    )
+    return max(lives, default=names.DEFAULT_LEAF_LIFE)
+
+
+def _told(instance: Instance, variable: str, default: timedelta) -> timedelta:
+    return _or_default(parse_go_duration(instance.env.get(variable) or ""), default)
+
+
 def _or_default(value: timedelta | None, default: timedelta) -> timedelta:
     return default if value is None else value

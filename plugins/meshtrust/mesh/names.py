@@ -34,6 +34,8 @@ TRUST_BUNDLE = "istio.io:istiod-ca:root-cert"  # replaces the ConfigMaps where i
 # Environment of istiod; of Citadel 1.4 the first two as well.
 CHECK_INTERVAL, DEFAULT_CHECK_INTERVAL = "CITADEL_SELF_SIGNED_ROOT_CERT_CHECK_INTERVAL", timedelta(hours=1)
 GRACE_SHARE, DEFAULT_GRACE_SHARE = "CITADEL_SELF_SIGNED_ROOT_CERT_GRACE_PERIOD_PERCENTILE", 20
+LEAF_LIFE, DEFAULT_LEAF_LIFE = "DEFAULT_WORKLOAD_CERT_TTL", timedelta(hours=24)
+LONGEST_LEAF_LIFE, DEFAULT_LONGEST_LEAF_LIFE = "MAX_WORKLOAD_CERT_TTL", timedelta(days=90)
 CA_SERVER = "ENABLE_CA_SERVER"
 EXTERNAL_CA = "EXTERNAL_CA"
 GENERATED_CACERTS = "USE_CACERTS_FOR_SELF_SIGNED_CA"
@@ -72,6 +74,7 @@ ADMIN_PORT, ADMIN_PORT_ARGUMENT, ZTUNNEL_ADMIN = 15000, "--proxyAdminPort", "ADM
 CONTROL_PLANE_AUTH_ARGUMENT, DISCOVERY_ARGUMENT = "--controlPlaneAuthPolicy", "--discoveryAddress"
 CA_ADDRESSES = ("CA_ADDR", "CA_ADDRESS")  # of pilot-agent, of ztunnel
 FILE_MOUNTED = "FILE_MOUNTED_CERTS"
+AGENTS_LEAF_LIFE = timedelta(hours=24)  # what an agent asks for (SECRET_TTL)
 # Of an agent: which share of a leaf's life is left when it asks for the next one.
 GRACE_RATIO, DEFAULT_GRACE_RATIO = "SECRET_GRACE_PERIOD_RATIO", 0.5
 WATCHED_NAMESPACE = "ISTIO_WATCH_NAMESPACE"  # of istiod: the only one that it looks into

@@ -152,16 +152,17 @@ def proxies_unharmed(plan: Plan, _terms: Terms) -> Iterator[Problem]:
 @check(
     "proxies-in-time",
     Level.WARNING,
-    says="every proxy takes the next root before the present one ends",
+    says="every proxy takes the next root before the one that it holds ends",
     needs=(Sight.PROXIES, Sight.MEMORY),
     hint="restart what runs them after the change, by the commands below: from that moment on they refuse each other",
 )
 def proxies_in_time(plan: Plan, _terms: Terms) -> Iterator[Problem]:
     if plan.root is None or plan.expired:
         return
-    for row in plan.impact.too_late(plan.root.not_after):
+    for row, end in plan.impact.late:
         moves = f"moves by {row.moves_by:%Y-%m-%dT%H:%M}Z" if row.moves_by else "does not move by itself"
-        yield Problem(row.place, f"{moves}, and the present root ends on {plan.root.not_after:%Y-%m-%dT%H:%M}Z")
+        ends = "ended" if end <= plan.now else "ends"
+        yield Problem(row.place, f"{moves}, and the root that it holds {ends} on {end:%Y-%m-%dT%H:%M}Z")
 
 
 @check(

@@ -7,14 +7,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from istio_root.renewal import forecast_of
-from istio_root.transition.plan import Plan, Stage
-from istio_root.transition.wish import Verb
+from istio_root.transition.plan import AS_LONG, Plan, Stage
 from meshtrust.certificates import refusal
 from meshtrust.checks import dates
 from meshtrust.durations import spoken as spoken_span
 from meshtrust.findings import Level, Problem, Terms, check
-from meshtrust.mesh import Sight, names
+from meshtrust.mesh import Era, Sight, leaf_life, names
 from meshtrust.objects import Ref
+from meshtrust.report import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 _SOON = timedelta(hours=1)
-_A_LEAF = timedelta(hours=24)  # a certificate of today lives so long
+_EXTEND = "and extend what it made only where that still is too short"
 
 
 @check(
@@ -65,13 +65,14 @@ def root_proven(plan: Plan, _terms: Terms) -> Iterator[Problem]:
     Level.CRITICAL,
     says="the new root ends later than the one that stands there",
     needs=(Sight.CA,),
-    hint="give a longer --lifetime",
+    hint="give a longer --lifetime: no edition ends what is trusted already, that needs another key",
 )
 def lifetime_gains(plan: Plan, _terms: Terms) -> Iterator[Problem]:
-    root = plan.root
-    if plan.wish.verb is Verb.RESTORE or not plan.secret or not root or plan.stage is not Stage.FRESH:
+    """A root that ends later than one of the usual life would is left alone: nobody has asked for a shorter one."""
+    root, asked = plan.root, plan.wish.lifetime is not None and plan.stage is Stage.FRESH
+    if plan.secret is None or root is None or not (plan.writes or asked):
         return
-    if plan.ends < root.not_after:
+    if root.not_after - plan.ends > (timedelta(0) if plan.writes else AS_LONG):
         left = spoken_span(root.not_after - plan.now)
         yield Problem(plan.secret.ref, f"it has {left} left, and would end sooner, on {plan.ends:%Y-%m-%d}")
 
@@ -81,7 +82,7 @@ def lifetime_gains(plan: Plan, _terms: Terms) -> Iterator[Problem]:
     Level.CRITICAL,
     says="the control plane does not renew the root itself within the hour",
     needs=(Sight.CA, Sight.SETTINGS),
-    hint="let it, look again in two hours, and extend what it made only where that still is too short",
+    hint=f"let it, look again when it has, {_EXTEND}",
 )
 def renewal_far(plan: Plan, _terms: Terms) -> Iterator[Problem]:
     """Whoever writes first wins, and the other one is refused; a renewal that harms is better forestalled."""
@@ -97,7 +98,10 @@ def renewal_far(plan: Plan, _terms: Terms) -> Iterator[Problem]:
     if any(forecast.harm for forecast, _, _ in near):
         yield Problem(plan.secret.ref, f"{when}, and harms: be quicker", Level.WARNING, hint="--apply now")
     else:
-        yield Problem(plan.secret.ref, f"{when}, and will do no harm")
+        by = min(_looks_by(forecast, instance, due) for forecast, instance, due in near)
+        yield Problem(
+            plan.secret.ref, f"{when}, and will do no harm", hint=f"let it, look again after {timestamp(by)}, {_EXTEND}"
+        )
 
 
 def _by_each(authority: Authority, place: Ref, root: Certificate) -> Iterator[tuple[Forecast, Instance, datetime]]:
@@ -114,9 +118,18 @@ def _is_near(forecast: Forecast, instance: Instance, due: datetime, now: datetim
     It looks first after an interval, and up to one more by chance, then each interval. When it has looked in vain, the
     renewal fails: that is what `renewal-done` tells.
     """
-    interval = (forecast.settings and forecast.settings.interval) or names.DEFAULT_CHECK_INTERVAL
-    started = instance.started or due - interval
-    return max(started + interval, due) <= now + _SOON and now <= max(started, due) + 2 * interval
+    interval = _interval(forecast)
+    first = (instance.started or due - interval) + interval
+    return max(first, due) <= now + _SOON and now <= _looks_by(forecast, instance, due)
+
+
+def _looks_by(forecast: Forecast, instance: Instance, due: datetime) -> datetime:
+    """When it has looked at a root that is due, at the latest."""
+    return max(instance.started or due, due) + 2 * _interval(forecast)
+
+
+def _interval(forecast: Forecast) -> timedelta:
+    return (forecast.settings and forecast.settings.interval) or names.DEFAULT_CHECK_INTERVAL
 
 
 @check(
@@ -137,8 +150,19 @@ def previous_kept(plan: Plan, _terms: Terms) -> Iterator[Problem]:
         yield Problem(secret.ref, f"the previous root is {root.kinship(previous)}: proxies would refuse each other")
     elif fault := dates(previous, plan.now):
         yield Problem(secret.ref, f"the previous root: {fault}")
-    elif plan.writes and previous.not_after < plan.now + _A_LEAF:
-        yield Problem(secret.ref, f"the previous root ends in {spoken_span(previous.not_after - plan.now)}")
+    elif plan.writes and previous.not_after < plan.now + (kept := _kept_for(plan)):
+        ends = f"the previous root ends in {spoken_span(previous.not_after - plan.now)}"
+        yield Problem(secret.ref, f"{ends}, and who takes it may keep it for {spoken_span(kept)}")
+
+
+def _kept_for(plan: Plan) -> timedelta:
+    """How long a proxy may keep a root until it takes the next one: of an istiod's, with its next leaf.
+
+    Citadel gives it to all within minutes, however long its leaves live: a day is for the person who has to act.
+    """
+    if plan.authority is None or plan.mesh.era is Era.CITADEL:
+        return names.DEFAULT_LEAF_LIFE
+    return leaf_life(plan.authority.instances)
 
 
 @check(
