@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import warnings
-from binascii import a2b_base64
 from functools import lru_cache
 from hashlib import sha256
 from threading import Lock
@@ -19,6 +18,7 @@ from meshtrust.certificates.der import fields_of, signed
 from meshtrust.certificates.faults import UNREADABLE, first_line
 from meshtrust.certificates.keys import describe
 from meshtrust.certificates.model import Bundle, Certificate
+from meshtrust.octets import from_base64
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -84,7 +84,7 @@ def read_alike(block: str, known: Alike) -> Certificate | None:
     Nothing comes back where it is not, or where anything is wrong with it: the long way knows what.
     """
     try:
-        der = a2b_base64(block[len(_BEGIN) : -len(_END)].replace("\n", ""), strict_mode=True)
+        der = from_base64(block[len(_BEGIN) : -len(_END)].replace("\n", ""))
         if fields := known.fields(der):
             parsed = x509.load_der_x509_certificate(der)
             fields["key"] = fields["key"] or describe(parsed.public_key())
@@ -151,7 +151,7 @@ def _said(extension: x509.Extension[x509.ExtensionType]) -> Fields:
 def _loaded(block: str) -> tuple[x509.Certificate, bytes]:
     """The certificate and its DER: by the short way where the base64 is clean, which is half the time."""
     try:
-        der = a2b_base64("".join(block[len(_BEGIN) : -len(_END)].split()), strict_mode=True)
+        der = from_base64("".join(block[len(_BEGIN) : -len(_END)].split()))
         return x509.load_der_x509_certificate(der), der
     except ValueError:
         parsed = x509.load_pem_x509_certificate(block.encode())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from sys import intern
-from threading import Thread
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
@@ -38,29 +37,6 @@ class _Name(msgspec.Struct):
 
 class _Named(msgspec.Struct):
     metadata: _Name = msgspec.field(default_factory=_Name)
-
-
-class _Ahead:
-    """The answer to a question that is asked while something else is done: the server works while we read."""
-
-    def __init__(self, session: Session, question: Question) -> None:
-        self._session, self._question = session, question
-        self._answer: Answer | None = None
-        self._error: Exception | None = None
-        self._thread = Thread(target=self._ask, daemon=True)  # nobody waits for it who does not want the answer
-        self._thread.start()
-
-    def _ask(self) -> None:
-        try:
-            self._answer = self._session.ask(self._question)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the answer is wanted
-            self._error = error
-
-    def answer(self) -> Answer:
-        self._thread.join()
-        if self._answer is None:
-            raise self._error or RuntimeError("no answer")
-        return self._answer
 
 
 class Lists:
@@ -121,10 +97,11 @@ class Lists:
             if not page.metadata.proceed:
                 yield items
                 return
-            following = _Ahead(self._session, question.page(page.metadata.proceed))
+            following = question.page(page.metadata.proceed)
+            begun = self._session.begin(following)
             del answer  # it is megabytes
             yield items
-            answer = following.answer()
+            answer = self._session.ask(following, begun)
             if answer.status == HTTPStatus.GONE:
                 # The list that we were reading is forgotten. The next one is asked for in one piece, as client-go
                 # does: it cannot be forgotten half-way.

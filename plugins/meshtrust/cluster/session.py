@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from itertools import count
-from threading import Event, Lock
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -66,6 +66,41 @@ class Line:
     status: str = "-"
 
 
+class Begun:
+    """A request on its way, while something else is done: the server works while we read what it said before.
+
+    A thread waits until the answer begins, and no longer: two that compute hinder each other.
+    """
+
+    def __init__(self, session: Session, request: Request) -> None:
+        self._session, self._request = session, request
+        self._waited = 0.0
+        self._response: urllib3.BaseHTTPResponse | None = None
+        self._error: Exception | None = None
+        self._thread = Thread(target=self._open, daemon=True)  # nobody waits for it who does not want the answer
+        self._thread.start()
+
+    def _open(self) -> None:
+        begin, session = time.monotonic(), self._session
+        try:
+            self._response = session.open(session.logged_in(), self._request, session.timeout)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the answer is wanted
+            self._error = error
+        self._waited = time.monotonic() - begin
+
+    def whole(self) -> Answer | None:
+        """The answer; None where its rest did not come in time: it may be ours that has gone by."""
+        self._thread.join()
+        with self._session.told(self._request, self._waited) as line:
+            if self._response is None:
+                raise self._error or RuntimeError("no answer")
+            line.status = str(self._response.status)
+            try:
+                return whole(self._response)
+            except urllib3.exceptions.TimeoutError:
+                return None
+
+
 class Session:
     """Many threads may ask at once."""
 
@@ -78,9 +113,19 @@ class Session:
         self._lock = Lock()
         self._over = Event()
 
-    def ask(self, question: Question) -> Answer:
-        request = Request(question.path)
-        answer = self.insist(lambda login: self.answer(login, request))
+    def begin(self, question: Question) -> Begun:
+        """Send a question, and go on: `ask` takes the answer in."""
+        return Begun(self, Request(question.path))
+
+    def ask(self, question: Question, begun: Begun | None = None) -> Answer:
+        request, early = Request(question.path), [begun] if begun else []
+
+        def attempt(login: Login) -> Answer:
+            if early and (answer := early.pop().whole()):
+                return answer
+            return self.answer(login, request)
+
+        answer = self.insist(attempt)
         if answer.status not in _ANSWERS:
             raise not_answered(answer.status, answer.body, question, self.context)
         return answer
@@ -92,7 +137,7 @@ class Session:
         """
         passing = is_absent if once else is_broken
         for tries in count():
-            login = self._logged_in()
+            login = self.logged_in()
             try:
                 answer = attempt(login)
             except urllib3.exceptions.HTTPError as error:
@@ -135,9 +180,9 @@ class Session:
         return response
 
     @contextmanager
-    def told(self, request: Request) -> Iterator[Line]:
-        """Say one line of a request when it is over, however it ends."""
-        begin, line = time.monotonic(), Line()
+    def told(self, request: Request, waited: float = 0) -> Iterator[Line]:
+        """Say one line of a request when it is over, however it ends; `waited` are seconds before."""
+        begin, line = time.monotonic() - waited, Line()
         try:
             yield line
         finally:
@@ -156,7 +201,7 @@ class Session:
     def _prefix(self) -> str:
         return urlsplit(self.context.server).path
 
-    def _logged_in(self) -> Login:
+    def logged_in(self) -> Login:
         with self._lock:  # so that a plugin that opens a browser is run once
             if self._over.is_set():
                 raise Unreachable("given up: the program ends", "what was still asked for is not known")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from meshtrust.errors import Unseen
 from meshtrust.mesh.model import Gap
 from meshtrust.objects import KubeObject, Ref, Unread
+from meshtrust.octets import from_base64
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,8 +57,8 @@ class Look:
 
     def decoded(self, ref: Ref, value: str) -> str:
         try:
-            return b64decode("".join(value.split()), validate=True).decode(errors="replace")
-        except ValueError:  # binascii.Error is one, and so is what is not ASCII
+            return from_base64("".join(value.split())).decode(errors="replace")
+        except ValueError:
             self.broken.append(Unread(ref, "not base64"))
             return ""
 

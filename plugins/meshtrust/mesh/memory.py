@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,6 +11,7 @@ import msgspec
 from meshtrust.certificates import Bundle, Certificate, parse_leaf, parse_pem
 from meshtrust.errors import Unreachable
 from meshtrust.mesh.model import Proxy, ProxyKind
+from meshtrust.octets import from_base64
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -173,8 +173,8 @@ def _text(part: _Inline) -> str:
 
 def _plain(encoded: str) -> str:
     try:
-        return b64decode(encoded, validate=True).decode(errors="replace")
-    except ValueError:  # binascii.Error is one, and so is what is not ASCII
+        return from_base64(encoded).decode(errors="replace")
+    except ValueError:
         return "not base64"
 
 

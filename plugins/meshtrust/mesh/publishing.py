@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from meshtrust.certificates import Certificate, parse_pem
 from meshtrust.mesh import names
 from meshtrust.mesh.model import Copy, Era, Instance, Place, Sight
+from meshtrust.octets import from_base64
 from meshtrust.versions import KEEPS_KUBE_SYSTEM, SKIPS_NAMESPACES
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ def _is_istios(found: KubeObject, entry: Mapping[str, Any]) -> bool:
 
 def _bundle(look: Look, place: Ref, encoded: str) -> tuple[Certificate, ...]:
     try:
-        text = b64decode(encoded, validate=True).decode(errors="replace")
-    except ValueError:  # binascii.Error is one, and so is what is not ASCII
+        text = from_base64(encoded).decode(errors="replace")
+    except ValueError:
         return ()
     return look.certificates(place, text) if text.strip() else parse_pem("").certificates
 

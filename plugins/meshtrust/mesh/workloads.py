@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from binascii import a2b_base64
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from meshtrust.certificates import Bundle, parse_leaf
 from meshtrust.mesh import names
 from meshtrust.mesh.model import Era, Instance, Place, Sight, WorkloadCertificate
+from meshtrust.octets import from_base64
 from meshtrust.versions import SERVES_BY_LABEL
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def _bundle(encoded: str) -> Bundle:
 
 def _chain(encoded: str) -> Bundle:
     try:
-        return parse_leaf(a2b_base64(encoded, strict_mode=True).decode(errors="replace"))
-    except ValueError:  # binascii.Error is one, and so is what is not ASCII
+        return parse_leaf(from_base64(encoded).decode(errors="replace"))
+    except ValueError:
         return Bundle(broken=("not base64",))
 
 
