@@ -111,8 +111,17 @@ def test_what_is_only_warming_is_not_delivered() -> None:
 
 
 def test_what_is_uninitialized_is_not_delivered() -> None:
-    (found,) = held(config_dump=dump(secret("default", None), secret("ROOTCA", None)))
+    (found,) = held(
+        config_dump=dump(secret("default", None), {**secret("ROOTCA", {}), "version_info": "uninitialized"})
+    )
     assert found.absent == "not delivered: the bundle and the certificate"
+
+
+@pytest.mark.parametrize("kind", ["default", "ROOTCA"])
+def test_what_was_delivered_in_a_shape_that_is_not_known_is_unseen_and_not_missing(kind: str) -> None:
+    others = {"default": leaf(), "ROOTCA": bundle(), kind: secret(kind, {"generic_secret": inline(LEAF)})}
+    with pytest.raises(Unreachable, match="in a shape that is not known"):
+        held(config_dump=dump(*others.values()))
 
 
 def test_a_bundle_by_trust_domains_is_read_whole() -> None:

@@ -24,9 +24,10 @@ FILES = "certs"
 
 _ROOTS, _LEAF = "ROOTCA", "default"
 _FILE_ROOTS, _FILE_LEAF = "file-root:", "file-cert:"
-_AVAILABLE = "Available"
+_UNINITIALIZED, _AVAILABLE = "uninitialized", "Available"
 
 Shape = TypeVar("Shape")
+_OTHER_SHAPE = "its admin interface answered in a shape that is not known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def _decoded(answer: bytes, shape: type[Shape]) -> Shape:
     try:
         return msgspec.json.decode(answer[max(begin, 0) :], type=shape)
     except msgspec.ValidationError:
-        raise Unreachable("its admin interface answered in a shape that is not known") from None
+        raise Unreachable(_OTHER_SHAPE) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Unreachable("its admin interface answered with something that is not JSON") from None
 
@@ -121,7 +122,12 @@ class _Held(msgspec.Struct):
 
 class _Secret(msgspec.Struct):
     name: str = ""
+    version_info: str = ""
     secret: _Held | None = None
+
+    @property
+    def held(self) -> _Held | None:
+        return None if self.version_info == _UNINITIALIZED else self.secret
 
 
 class _EnvoyConfig(msgspec.Struct):
@@ -137,17 +143,20 @@ def _of_envoy(dump: _EnvoyDump) -> Memory | None:
     """Nothing where there is no secret at all: then files may hold what it uses."""
     active = {one.name: one for config in dump.configs for one in config.dynamic_active_secrets}
     warming = {one.name for config in dump.configs for one in config.dynamic_warming_secrets}
-    roots, leaf = _bundle_of(_named(active, _ROOTS, _FILE_ROOTS)), _chain_of(_named(active, _LEAF, _FILE_LEAF))
-    if roots is None and leaf is None and not warming & {_ROOTS, _LEAF} and not active.keys() & {_ROOTS, _LEAF}:
+    bundle, chain = _named(active, _ROOTS, _FILE_ROOTS), _named(active, _LEAF, _FILE_LEAF)
+    if not (bundle or chain or warming & {_ROOTS, _LEAF}):
         return None
+    validation, tls = (one.held if one else None for one in (bundle, chain))
+    roots, leaf = _bundle_of(validation), _chain_of(tls)
+    if (validation and roots is None) or (tls and leaf is None):
+        raise Unreachable(_OTHER_SHAPE)
     lacking = [what for what, part in (("the bundle", roots), ("the certificate", leaf)) if part is None]
     waits = " (WARMING)" if warming & {_ROOTS, _LEAF} else ""
     return _memory(roots, leaf, absent=f"not delivered{waits}: {' and '.join(lacking)}" if lacking else "")
 
 
-def _named(secrets: dict[str, _Secret], name: str, prefix: str) -> _Held | None:
-    found = secrets.get(name) or next((one for key, one in secrets.items() if key.startswith(prefix)), None)
-    return found.secret if found else None
+def _named(secrets: dict[str, _Secret], name: str, prefix: str) -> _Secret | None:
+    return secrets.get(name) or next((one for key, one in secrets.items() if key.startswith(prefix)), None)
 
 
 def _bundle_of(held: _Held | None) -> Bundle | None:
