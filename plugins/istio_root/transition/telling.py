@@ -66,7 +66,8 @@ def tell(plan: Plan, findings: tuple[Finding, ...], remarks: tuple[str, ...]) ->
 
 def commands(plan: Plan) -> tuple[str, ...]:
     """What a person has to restart: what does not come back by itself, or not in time."""
-    rows = plan.impact.ended if plan.expired else tuple(row for row, _ in plan.impact.late)
+    late = tuple(row for row, _ in plan.impact.late)
+    rows = (*plan.impact.ended, *late) if plan.expired else late
     return tuple(dict.fromkeys(row.mends for row in rows if row.mends))
 
 
@@ -238,6 +239,12 @@ def _moving(plan: Plan, home: str) -> Iterator[str]:
         yield (
             f"{home}: the certificate of {_proxies(len(impact.ended))} has ended: they ask for new ones by themselves. "
             "What is not back two minutes after the control plane, the commands below restart"
+        )
+    stuck = [row for row, _ in impact.late if row not in impact.ended]
+    if plan.expired and stuck and impact.moves_by:
+        yield (
+            f"{home}: {_proxies(len(stuck))} with a certificate that lives on and no root that does: they refuse "
+            f"everybody until the commands below restart them, or the next certificate, by {timestamp(impact.moves_by)}"
         )
     if impact.mounted:
         yield (
