@@ -10,7 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
@@ -18,35 +18,6 @@ from kubernetes import client
 
 from asking import KUBECTLS, MESH, STRANGE, Asking, connected, kubectl, official
 from sandbox import Authority, Ca, Edit, Server, serve
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serve(MESH) as server:
-        yield server
-
-
-@pytest.fixture
-def ask(server: Server) -> Iterator[Asking]:
-    with connected(server) as ask:
-        yield ask
-
-
-@pytest.fixture(scope="module")
-def standing() -> Iterator[Server]:
-    """A server for tests that only read."""
-    with serve(MESH) as server:
-        yield server
-
-
-@pytest.fixture
-def read(standing: Server) -> Iterator[Asking]:
-    with connected(standing) as ask:
-        yield ask
-
 
 # Real kubectl
 

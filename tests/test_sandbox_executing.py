@@ -8,22 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from admin import LEDGER, PODS
-from asking import KUBECTLS, MESH, kubectl
-from sandbox import Server, serve
+from asking import KUBECTLS, kubectl
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
 
     from meshtrust.objects import Ref
+    from sandbox import Server
 
 AGENT = ("pilot-agent", "request", "GET")
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serve(MESH) as server:
-        yield server
 
 
 def executed(server: Server, pod: Ref, *words: str, command: str = KUBECTLS[0]) -> subprocess.CompletedProcess[str]:

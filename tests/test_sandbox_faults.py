@@ -7,28 +7,12 @@ import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import urllib3
 
 from asking import MESH, Asking, connected
 from sandbox import Answer, Cut, Reset, Server, Silence, Slow, serve
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serve(MESH) as server:
-        yield server
-
-
-@pytest.fixture
-def ask(server: Server) -> Iterator[Asking]:
-    with connected(server) as ask:
-        yield ask
 
 
 def test_the_date_header_is_the_servers_clock(server: Server, ask: Asking) -> None:

@@ -16,26 +16,14 @@ from kubernetes import client
 from kubernetes.stream import portforward
 
 from asking import MESH, NOW, STRANGE, official
-from sandbox import Server, serve
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
 
+    from sandbox import Server
+
 PODS = {f"{namespace}/{proxy.name}": (namespace, pod) for (namespace, pod), proxy in reversed(MESH.pods().items())}
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serve(MESH) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def standing() -> Iterator[Server]:
-    """A server for tests that only read."""
-    with serve(MESH) as server:
-        yield server
 
 
 @contextmanager

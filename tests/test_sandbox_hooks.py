@@ -27,12 +27,6 @@ def server() -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture
-def ask(server: Server) -> Iterator[Asking]:
-    with connected(server) as ask:
-        yield ask
-
-
 def test_somebody_writes_before_our_request_is_answered(server: Server, ask: Asking) -> None:
     def rotate(_: object) -> None:
         server.change("Secret", HOME, "istio-ca-secret", {"stringData": {"ca-cert.pem": "another"}})

@@ -6,36 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asking import MESH, Asking, connected
-from sandbox import Server, serve
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serve(MESH) as server:
-        yield server
-
-
-@pytest.fixture
-def ask(server: Server) -> Iterator[Asking]:
-    with connected(server) as ask:
-        yield ask
-
-
-@pytest.fixture(scope="module")
-def standing() -> Iterator[Server]:
-    """A server for tests that only read."""
-    with serve(MESH) as server:
-        yield server
-
-
-@pytest.fixture
-def read(standing: Server) -> Iterator[Asking]:
-    with connected(standing) as ask:
-        yield ask
+    from asking import Asking
+    from sandbox import Server
 
 
 def test_a_list_comes_in_key_order_without_the_kind_of_its_items(read: Asking) -> None:
