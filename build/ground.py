@@ -41,6 +41,9 @@ with far(sys.argv[1], float(sys.argv[2])) as url:
     print(url, flush=True)
     sys.stdin.read()
 """
+CROWDS = ("crowd-0", "crowd-1", "crowd-2")
+_OF_CROWDS = f"app in ({','.join(CROWDS)})"
+_ASK_ALL = ("istio-certverify", "--live", "-n", "shop", "-l", _OF_CROWDS)
 _AGENT = ("-c", "istio-proxy", "--", "pilot-agent", "request", "GET", "certs")
 
 
@@ -186,11 +189,13 @@ def ground_live() -> None:
         mesh = Mesh(bench.ground)
         mesh.install()
         _start(bench)
-        crowd = Workload("crowd", "shop")
-        *others, deployment = described(crowd)
-        bench.ground.apply(*others, {**deployment, "spec": {**deployment["spec"], "replicas": ENVOYS}})
-        mesh.wait_for(crowd, seconds=900)
-        bench.expect(ENVOYS, "istio-certverify", "--live", "-n", "shop", "-l", "app=crowd")
+        crowds = [
+            Workload(name, "shop", native=False, replicas=ENVOYS // len(CROWDS), user=2000 + number)
+            for number, name in enumerate(CROWDS)
+        ]
+        bench.ground.apply(*(one for crowd in crowds for one in described(crowd)))
+        mesh.wait_for(*crowds, seconds=600)
+        bench.expect(ENVOYS, *_ASK_ALL)
         _ask_envoys(bench, f"{ENVOYS} Envoys")
         with far_away(bench) as kubeconfig:
             _ask_envoys(bench, f"{ENVOYS} Envoys, {AWAY * 1000:.0f} ms away", kubeconfig)
@@ -227,14 +232,16 @@ def _start(bench: Bench) -> None:
 
 
 def _ask_envoys(bench: Bench, title: str, kubeconfig: str = "") -> None:
-    listed = bench.ground.get("-n", "shop", "pods", "-l", "app=crowd")["items"]
+    listed = bench.ground.get("-n", "shop", "pods", "-l", _OF_CROWDS)["items"]
     few = [pod["metadata"]["name"] for pod in listed][:FEW]
     times = len(listed) / len(few)
     executing = [("kubectl", "exec", "-n", "shop", pod, *_AGENT) for pod in few]
     secrets = [("istioctl", "proxy-config", "secret", f"{pod}.shop", "-o", "json") for pod in few]
-    ours = ("kubectl", "istio-certverify", "--live", "-n", "shop", "-l", "app=crowd")
+    ours = ("kubectl", *_ASK_ALL)
     ways = (
         Way("`istio-certverify --live`", [ours]),
+        Way("the same, 64 at a time", [(*ours, "--concurrency", "64")]),
+        Way("the same for one Envoy", [("kubectl", "istio-certverify", "--live", f"{few[0]}.shop")]),
         Way(f"`kubectl exec`, pod by pod (of {FEW})", executing, times=times),
         Way(f"`istioctl proxy-config secret`, pod by pod (of {FEW})", secrets, times=times),
     )
