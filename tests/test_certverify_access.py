@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,13 +16,14 @@ from meshtrust.errors import ToolError
 from meshtrust.manifests import Recording
 from meshtrust.manifests.recorder import Recorder
 from meshtrust.source import Scope
-from sandbox import Answer, Cut, Edit, Namespace, Proxy, Reset
+from sandbox import Answer, Cut, Edit, Namespace, Proxy, Reset, Silence
 from sandbox.server import serve
+from transitions import typed
 from verified_meshes import BEHIND, CASES, EVERYTHING, UNSEEN, proxies
 from verifying import details, levels, live, recorded, verified
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from meshtrust.report import Report
@@ -82,6 +84,21 @@ def test_what_may_not_be_read_is_unknown(server: Server, resource: str, checks: 
     found = levels(live(server, scope=Scope(istio_namespace="istio-system")))
     assert checks <= set(found)
     assert set(found.values()) <= {"unknown"}
+
+
+@pytest.mark.parametrize(("open_in", "number"), [((), "any"), (("shop",), 41)])
+def test_a_right_that_is_missing_in_many_namespaces_is_said_once_with_their_number(
+    open_in: tuple[str, ...], number: object
+) -> None:
+    teams = tuple(Namespace(f"team-{at}") for at in range(39))
+    with serve(replace(HEALTHY, namespaces=teams)) as server:
+        places = [one["metadata"]["name"] for one in server.objects("Namespace")]
+        for place in {"", *places}.difference(open_in):
+            server.forbid("list", "pods", namespace=place)
+        done = typed(server, "--live", module="istio_certverify")
+    said = [line for line in done.stdout.splitlines() if "not seen" in line and "nor in" in line]
+    assert (done.returncode, [line.rpartition(", nor ")[2] for line in said]) == (3, [f"in {number} of 42 namespaces"])
+    assert "cannot list pods in namespace" not in done.stdout
 
 
 def test_on_a_mesh_of_istiod_leftovers_that_may_not_be_listed_are_no_gap(server: Server) -> None:
@@ -157,6 +174,46 @@ def test_what_is_not_reached_before_the_deadline_is_unknown() -> None:
     late = [row for row in found.rows if row["level"] == "unknown"]
     assert ({row["detail"] for row in late}, len(late)) == ({"not reached before the end"}, 4)
     assert str(found.status) == "unknown"
+
+
+SILENT: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "secrets": ("*/secrets/*", {}),
+    "webhooks": ("*webhookconfigurations", {}),
+    "namespaces": ("/api/v1/namespaces", {}),
+    "pods": ("/api/v1/pods", {"labelSelector": ""}),
+    "the next page of pods": ("/api/v1/pods", {"continue": "?*"}),
+}
+
+
+@pytest.mark.parametrize("kind", SILENT)
+def test_a_request_that_hangs_takes_no_longer_than_is_left_of_the_time_and_the_rest_is_unknown(kind: str) -> None:
+    """Without the deadline it would hang for ever: no request has a limit of its own."""
+    path, query = SILENT[kind]
+    many = tuple(Proxy(f"web{number}", "shop") for number in range(600))
+    with serve(proxies(*many) if "continue" in query else HEALTHY) as server:
+        server.faults.add(Silence(), path=path, query=query)
+        done = typed(server, "--timeout", "3s", "--request-timeout", "0", "-o", "json", module="istio_certverify")
+    found = json.loads(done.stdout)
+    unseen = [gap["why"] for finding in found["findings"] for gap in finding["unseen"]]
+    assert (done.returncode, done.stderr, found["status"]) == (3, "", "unknown")
+    assert "ConfigMap" in {row["holder"] for row in found["rows"] if row["level"] == "ok"}
+    assert any(why.endswith("no answer before --timeout") for why in unseen)
+
+
+def test_where_already_the_first_request_hangs_nothing_was_read_when_time_is_up(server: Server) -> None:
+    server.faults.add(Silence())
+    done = typed(server, "--timeout", "1s", "--request-timeout", "0", module="istio_certverify")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("error: cannot list pods at the cluster scope: no answer before --timeout")
+
+
+def test_a_recording_of_what_was_reached_before_the_deadline_is_written(server: Server, tmp_path: Path) -> None:
+    server.faults.add(Silence(), path="/api/v1/pods", query={"labelSelector": ""})
+    file = tmp_path / "mesh.yaml"
+    done = typed(server, "--timeout", "3s", "--request-timeout", "0", "--record", str(file), module="istio_certverify")
+    assert done.returncode == 3
+    again = verified(Recording.read([str(file)], io.BytesIO()))
+    assert [row["holder"] for row in again.rows][:3] == ["ConfigMap"] * 3
 
 
 def test_zero_judged_is_unknown(tmp_path: Path) -> None:

@@ -9,21 +9,24 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from meshes import CASES as CAS
-from meshes import NOW, istiod
-from sandbox import Account, Authority, Namespace, Proxy
+from meshes import NOW, STRANGE, istiod
+from sandbox import Account, Authority, ControlPlane, Edit, Identity, Namespace, Proxy
 from sandbox.issuing import key_pem
 from sandbox.server import serve
-from verified_meshes import CASES, dump, proxies
+from verified_meshes import CASES, dump, proxies, selecting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from sandbox import Mesh
 
 FORMATS = ("table", "wide", "json", "yaml", "name")
 
@@ -110,12 +113,86 @@ def test_name_prints_each_object_with_a_problem_ready_for_a_loop(shell: Shell) -
     assert done.stdout == "configmap/istio-ca-root-cert -n bank\n"
 
 
+def test_name_prints_what_was_not_seen_too(shell: Shell) -> None:
+    done = shell("-f", shell.mesh("refused"), "-o", "name")
+    assert done.returncode == 3
+    assert [line.partition("-")[0] for line in done.stdout.splitlines()] == ["pod/mute"]
+
+
+def test_a_kind_that_was_not_seen_is_named_without_a_gap(shell: Shell) -> None:
+    with serve(CASES["healthy"].mesh) as server:
+        server.access.forbid("list", "mutatingwebhookconfigurations")
+        done = shell("--stored", environment=server.environment)
+    assert "  MutatingWebhookConfiguration *: not seen: " in done.stdout
+
+
+OWNERS = {
+    "Rollout": (
+        {"kind": "ReplicaSet", "name": "old-abc"},
+        {"rollouts-pod-template-hash": "abc", "pod-template-hash": None},
+        (
+            "kubectl patch rollouts.argoproj.io/old -n shop --type merge"
+            """ -p '{"spec":{"restartAt":"'$(date -u +%Y-%m-%dT%H:%M:%SZ)'"}}'"""
+        ),
+    ),
+    "DeploymentConfig": (
+        {"kind": "ReplicationController", "name": "old-1"},
+        {"deploymentconfig": "old"},
+        "oc rollout latest dc/old -n shop",
+    ),
+    "ReplicaSet": (
+        {"kind": "ReplicaSet", "name": "old"},
+        {"pod-template-hash": None},
+        "kubectl delete pod POD -n shop",
+    ),
+    "Job": (
+        {"kind": "Job", "name": "old"},
+        {},
+        "# Job shop/old: nothing restarts it, it has to be made anew",
+    ),
+    "hostile": (
+        {"kind": "StatefulSet", "name": "old; reboot"},
+        {},
+        "kubectl rollout restart sts/'old; reboot' -n shop",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OWNERS)
+def test_what_mends_can_be_pasted_whatever_made_the_pod(shell: Shell, name: str) -> None:
+    owner, labels, command = OWNERS[name]
+    mesh = CASES["unmoved-proxy"].mesh
+    pod = next(pod for (_, pod), proxy in mesh.pods().items() if proxy.name == "old")
+    references = [{"apiVersion": "v1", "uid": "1", "controller": True, **owner}]
+    patch = {"metadata": {"ownerReferences": references, "labels": labels}}
+    edit = Edit(kind="Pod", namespace="shop", name=pod, patch=patch)
+    with serve(replace(mesh, edits=(*mesh.edits, edit))) as server:
+        done = shell("--live", environment=server.environment)
+    assert command.replace("POD", pod) in done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("", "  -> its writer puts a certificate there: "),
+        ("-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n", "  -> take the key out; "),
+        ("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", "  -> openssl x509 -noout -text shows "),
+    ],
+)
+def test_what_is_no_certificate_is_mended_by_what_it_is(shell: Shell, text: str, hint: str) -> None:
+    edit = Edit(kind="ConfigMap", namespace="bank", name="istio-ca-root-cert", patch={"data": {"root-cert.pem": text}})
+    with serve(istiod(namespaces=(Namespace("bank"),), edits=(edit,))) as server:
+        lines = shell("--stored", environment=server.environment).stdout.splitlines()
+    hints = [line for line in lines if line.startswith("  -> ")]
+    assert [one.startswith(hint) for one in hints] == [True]
+
+
 @pytest.mark.parametrize(
     ("arguments", "pods"),
     [
         (("deploy/ledger",), {"ledger"}),
         (("deploy/ledger.bank", "ds/ztunnel"), {"ledger", "ztunnel"}),
-        (("-n", "bank"), {"ledger", "vault"}),
+        (("-n", "bank"), {"ledger", "vault", "ztunnel"}),
         (("-l", "app=web"), {"web"}),
         (("-l", "app in (web,vault)", "-n", "shop"), {"web"}),
     ],
@@ -136,6 +213,130 @@ def test_a_pod_is_named_as_istioctl_names_it(shell: Shell) -> None:
 def test_a_name_that_nothing_bears_is_an_error_in_words(shell: Shell) -> None:
     done = shell("-f", shell.mesh("healthy"), "deploy/nobody")
     assert (done.returncode, done.stderr.startswith("error: no proxy is there for deploy/nobody")) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [
+        (("deploy/ledger", "deploy/ledgre"), "Deployment ledgre"),
+        (("deploy/ledger", "nobody.shop"), "Pod shop/nobody"),
+        (("deploy/ledger", "deploy/web.shop", "-n", "bank"), "Deployment shop/web"),
+        (("--stored", "deploy/ledgre"), "Deployment ledgre"),
+        (("-l", "app=typo"), "Pod *"),
+        (("--stored", "-l", "app=typo"), "Pod *"),
+        (("--live", "-n", "typo"), "Pod typo/*"),
+    ],
+)
+def test_what_was_asked_for_and_is_not_there_is_unknown_by_its_name(
+    shell: Shell, arguments: tuple[str, ...], place: str
+) -> None:
+    with serve(CASES["healthy"].mesh) as server:
+        done = shell(*arguments, "-o", "json", environment=server.environment)
+    rows = json.loads(done.stdout)["rows"]
+    assert (done.returncode, [row["place"] for row in rows if row["level"] == "unknown"]) == (3, [place])
+    assert all(row["level"] == "ok" for row in rows if row["place"] != place)
+    assert len(rows) > 1 or "deploy/ledger" not in arguments
+
+
+def test_with_stored_an_argument_has_both_halves_judged(shell: Shell) -> None:
+    with serve(CASES["unmoved-proxy"].mesh) as server:
+        done = shell("--stored", "deploy/old", "-o", "json", environment=server.environment)
+    levels = {(row["kind"], row["level"]) for row in json.loads(done.stdout)["rows"]}
+    assert (done.returncode, levels) == (1, {("stored", "ok"), ("live", "warning")})
+
+
+def test_a_namespace_without_a_proxy_is_fine_and_that_is_said(shell: Shell) -> None:
+    with serve(proxies(namespaces=(Namespace("calm"),))) as server:
+        done = shell("-n", "calm", environment=server.environment)
+    assert (done.returncode, "no proxy was found in namespace calm" in done.stdout.splitlines()) == (0, True)
+
+
+def test_a_namespace_is_judged_with_its_identities_in_every_ztunnel(shell: Shell) -> None:
+    lost = Identity("cart", "shop", state="Unavailable: signing gRPC error")
+    ztunnels = Proxy("ztunnel", "istio-system", "ztunnel", identities=(lost, Identity("audit", "bank")))
+    with serve(istiod(namespaces=(Namespace("shop"), Namespace("bank")), proxies=(ztunnels,))) as server:
+        shop, bank = (
+            shell("-n", place, "--live", "-o", "json", environment=server.environment) for place in ("shop", "bank")
+        )
+    assert (shop.returncode, bank.returncode) == (2, 0)
+    held = [[row["identity"] for row in json.loads(done.stdout)["rows"]] for done in (shop, bank)]
+    assert held == [["spiffe://cluster.local/ns/shop/sa/cart"], ["spiffe://cluster.local/ns/bank/sa/audit"]]
+
+
+@pytest.mark.parametrize(("refused_at_home", "code"), [(False, 2), (True, 3)])
+def test_where_ztunnels_may_not_be_listed_a_namespace_is_never_silently_fine(
+    shell: Shell, code: int, *, refused_at_home: bool
+) -> None:
+    lost = Identity("cart", "shop", state="Unavailable: signing gRPC error")
+    ztunnels = Proxy("ztunnel", "istio-system", "ztunnel", identities=(lost,))
+    with serve(istiod(proxies=(ztunnels, Proxy("web", "shop")))) as server:
+        server.access.forbid("list", "pods", namespace="")
+        if refused_at_home:
+            server.access.forbid("list", "pods", namespace="istio-system")
+        done = shell("-n", "shop", environment=server.environment)
+    assert (done.returncode, "ztunnels were looked for in istio-system only" in done.stdout) == (code, True)
+
+
+TWO = CASES["healthy-two-meshes"].mesh
+OWN_NAMESPACES = replace(
+    TWO,
+    namespaces=tuple(Namespace(name, {"mesh": "one"}) for name in ("bank", "shop")),
+    others=tuple(replace(two, namespaces=(Namespace("factory", {"mesh": "two"}),)) for two in TWO.others),
+    edits=(
+        selecting({"matchLabels": {"mesh": "one"}}),
+        selecting({"matchLabels": {"mesh": "two"}}, home="istio-two", name="istio-two"),
+    ),
+)
+
+
+@pytest.mark.parametrize("mesh", [TWO, OWN_NAMESPACES], ids=["everywhere", "in-their-own-namespaces"])
+def test_what_is_left_out_by_narrowing_is_neither_missing_nor_an_orphan(shell: Shell, mesh: Mesh) -> None:
+    narrowed = ("-i istio-two", "-i istio-system", "-r two", "-r default", "-n factory", "-n shop", "-n istio-two")
+    with serve(mesh) as server:
+        told = {words: shell(*words.split(), "-o", "json", environment=server.environment) for words in narrowed}
+    assert {words: json.loads(done.stdout)["findings"] for words, done in told.items()} == {one: [] for one in narrowed}
+
+
+@pytest.mark.parametrize(("revision", "other"), [("default", "canary"), ("canary", "default")])
+def test_webhooks_of_a_revision_with_another_ca_are_not_judged_with_this_one(
+    shell: Shell, revision: str, other: str
+) -> None:
+    parted = CAS["cacerts-of-one-restarted-revision"].mesh
+    planes = tuple(
+        replace(one, ca_bundle=(STRANGE,)) if one.revision == other else one for one in parted.control_planes
+    )
+    with serve(replace(parted, control_planes=planes)) as server:
+        done = shell("--stored", "-r", revision, "-o", "json", environment=server.environment)
+    hooks = [row for row in json.loads(done.stdout)["rows"] if row["holder"] == "webhook"]
+    assert [row["level"] for row in hooks] == ["ok"] * 3
+    assert {"canary" in row["place"] for row in hooks} == {revision == "canary"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [
+        (("-r", "two"), "ConfigMap factory/istio-ca-root-cert"),
+        (("-i", "istio-two"), "ConfigMap factory/istio-ca-root-cert"),
+        (("-n", "factory"), "ConfigMap factory/istio-ca-root-cert"),
+        (("-r", "default"), "MutatingWebhookConfiguration istio-sidecar-injector-gone "),
+    ],
+)
+def test_what_is_missing_or_an_orphan_is_told_however_it_is_narrowed(
+    shell: Shell, arguments: tuple[str, ...], place: str
+) -> None:
+    gone = ControlPlane(revision="gone", replicas=0, ca_bundle=(STRANGE,))
+    bare = tuple(replace(two, namespaces=(Namespace("factory", publishes=()),)) for two in TWO.others)
+    with serve(replace(TWO, control_planes=(ControlPlane(), gone), others=bare)) as server:
+        done = shell("--stored", *arguments, "-o", "json", environment=server.environment)
+    wrong = [row["place"] for row in json.loads(done.stdout)["rows"] if row["level"] == "warning"]
+    assert (done.returncode, any(one.startswith(place) for one in wrong)) == (1, True)
+
+
+def test_a_cacerts_that_waits_is_told_before_it_takes_over(shell: Shell) -> None:
+    with serve(CASES["cacerts-waits-with-another-root"].mesh) as server:
+        done = shell(environment=server.environment)
+    assert done.returncode == 2
+    assert "  Secret istio-system/cacerts: takes over at the next start, with another root" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -220,11 +421,6 @@ def test_the_pair_of_a_recorded_ca_can_still_be_judged(shell: Shell) -> None:
         env=shell.environment,
     )
     assert [finding["check"] for finding in json.loads(done.stdout)["findings"]] == ["key-matches"]
-
-
-def test_a_recording_that_cannot_be_written_is_said(shell: Shell) -> None:
-    done = shell("-f", shell.mesh("healthy"), "--record", "/no/such/folder/mesh.yaml")
-    assert (done.returncode, done.stderr.startswith("error: /no/such/folder/mesh.yaml: cannot be written")) == (3, True)
 
 
 def test_ctrl_c_gives_the_partial_report(shell: Shell) -> None:

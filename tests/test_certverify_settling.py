@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
+from itertools import count
 from threading import Timer
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ from meshtrust.verification.verifying import Wish, verify
 from sandbox import Account, Authority, ControlPlane, Leaf, Namespace, Proxy
 from sandbox.faults import Answer
 from sandbox.server import serve
+from transitions import typed
 from verifying import details, levels, live
 
 if TYPE_CHECKING:
@@ -111,7 +114,8 @@ def test_what_is_stored_is_told_as_it_is_at_the_end() -> None:
 def test_what_citadel_has_worked_through_meanwhile_is_told_as_moved() -> None:
     older = replace(CITADEL_ROOT, starts=timedelta(days=-366), ends=timedelta(days=3000))
     behind = (Namespace("bank", accounts=(Account("default", holds=(older,)),)), TEAMS[1])
-    with serve(citadel(namespaces=behind, proxies=(Proxy("web", "shop", "gateway", holds=(older,)),))) as server:
+    web, begun = Proxy("web", "shop", "gateway", holds=(older,)), (ControlPlane(started=timedelta(0)),)
+    with serve(citadel(namespaces=behind, proxies=(web,), control_planes=begun)) as server:
         Timer(1.5, server.become, [citadel(proxies=(Proxy("web", "shop", "gateway"),))]).start()
         found = live(server, wait=True, timeout=60.0)
     assert levels(found) == {}
@@ -150,7 +154,8 @@ def test_an_interruption_leaves_what_was_read_until_then() -> None:
 
 def behind_citadel() -> Mesh:
     older = replace(CITADEL_ROOT, starts=timedelta(days=-366), ends=timedelta(days=3000))
-    return citadel(namespaces=(Namespace("bank", accounts=(Account("default", holds=(older,)),)), TEAMS[1]))
+    late = Namespace("bank", accounts=(Account("default", holds=(older,)),))
+    return citadel(namespaces=(late, TEAMS[1]), control_planes=(ControlPlane(started=timedelta(0)),))
 
 
 def test_citadel_is_given_the_time_that_it_needs_for_its_secrets() -> None:
@@ -168,6 +173,18 @@ def test_a_citadel_that_does_not_work_is_waited_for_until_time_is_up_and_told_wh
         looks = sum("key-and-cert" in request.query.get("fieldSelector", "") for request in server.requests)
     assert (levels(waited), len(waited.rows)) == ({"root-held": "warning"}, len(at_once.rows))
     assert looks > 2
+
+
+def test_where_the_secrets_cannot_be_listed_again_what_was_seen_of_them_stands_beside_a_gap() -> None:
+    number = count()
+    with serve(behind_citadel()) as server:
+        secrets = {"fieldSelector": "*key-and-cert*"}
+        server.faults.add(Answer(503), path="*/secrets", query=secrets, when=lambda _: next(number) > 0)
+        done = typed(server, "--stored", "--wait", "--timeout", "5s", "-o", "json", module="istio_certverify")
+    found = json.loads(done.stdout)
+    behind = [row["level"] for row in found["rows"] if "root-held" in row["checks"]]
+    (held,) = (one for one in found["findings"] if one["check"] == "root-held")
+    assert (done.returncode, behind, len(held["problems"]), len(held["unseen"])) == (3, ["warning"], 1, 1)
 
 
 def test_a_citadel_without_a_rotator_is_not_waited_for() -> None:

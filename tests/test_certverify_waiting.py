@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
+from itertools import count
+from math import inf
 from threading import Timer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshes import RENEWED, ROOT, istiod
+from meshes import NOW, RENEWED, ROOT, istiod
+from meshtrust.cluster import Cluster, Connection
 from meshtrust.errors import UsageError
-from sandbox import Authority, Identity, Leaf, Proxy
+from meshtrust.reading import Reading
+from meshtrust.source import Scope
+from meshtrust.verification.fleet import Targets
+from meshtrust.verification.verifying import Wish, verify
+from sandbox import Answer, Authority, Identity, Leaf, Proxy, Reset
 from sandbox.server import serve
+from transitions import typed
 from verifying import live, recorded
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from sandbox import Mesh
+    from sandbox.faults import Fault
+    from sandbox.server import Server
 
 OLD = Proxy("old", "shop", holds=(ROOT,))
 YOUNG = Proxy("young", "shop")
@@ -80,6 +92,81 @@ def test_a_ztunnel_has_moved_when_all_its_identities_have() -> None:
         Timer(1.5, server.become, [mesh(ztunnel())]).start()
         found = live(server, wait=True, timeout=60.0)
     assert str(found.status) == "ok"
+
+
+# What fails while it waits, by the command line.
+
+
+def typed_json(server: Server, *args: str) -> tuple[int, dict[str, Any]]:
+    done = typed(server, *args, "-o", "json", module="istio_certverify")
+    assert done.stderr == ""
+    return done.returncode, json.loads(done.stdout)
+
+
+def pods_fail(server: Server, fault: Fault, *, until: float = inf) -> None:
+    """The list of all pods is given once, and from then on not, up to a number of requests."""
+    number = count()
+    server.faults.add(fault, path="/api/v1/pods", query={"labelSelector": ""}, when=lambda _: 0 < next(number) <= until)
+
+
+@pytest.mark.parametrize("fault", [Answer(503), Answer(401), Reset()], ids=["503", "401", "reset"])
+def test_a_short_outage_of_the_api_server_does_not_end_it(fault: Fault) -> None:
+    with serve(mesh(YOUNG, OLD)) as server:
+        pods_fail(server, fault, until=1 if fault == Answer(401) else 3)
+        Timer(1.5, server.become, [mesh(YOUNG, replace(OLD, holds=None))]).start()
+        code, found = typed_json(server, "--wait", "--timeout", "60s")
+    assert (code, found["status"]) == (0, "ok")
+
+
+def test_where_the_last_looks_fail_what_was_seen_before_them_stands_beside_a_gap() -> None:
+    with serve(mesh(YOUNG, OLD)) as server:
+        pods_fail(server, Answer(503))
+        code, found = typed_json(server, "--wait", "--timeout", "4s")
+    proxies = {row["place"].partition("-")[0]: row["level"] for row in found["rows"] if row["kind"] == "live"}
+    assert (code, proxies) == (3, {"Pod shop/old": "warning", "Pod shop/young": "ok"})
+    (held,) = (one for one in found["findings"] if one["check"] == "root-held")
+    assert [one["place"] for one in held["unseen"]] == ["Pod *"]
+
+
+# What no time brings.
+
+NEVER: Mapping[str, Proxy] = {
+    "proxyless": Proxy("never", "shop", "proxyless"),
+    "agentgateway": Proxy("never", "shop", "agentgateway"),
+}
+
+
+@pytest.mark.parametrize("kind", NEVER)
+def test_what_can_never_be_asked_is_not_waited_for(kind: str) -> None:
+    with serve(mesh(YOUNG, NEVER[kind])) as server:
+        code, found = typed_json(server, "--wait", "--timeout", "1h")
+    unknown = [row["place"].partition("-")[0] for row in found["rows"] if row["level"] == "unknown"]
+    assert (code, unknown) == (3, ["Pod shop/never"])
+
+
+def test_what_may_not_be_asked_is_not_waited_for() -> None:
+    with serve(mesh(YOUNG, OLD)) as server:
+        for way in ("portforward", "exec"):
+            server.forbid("*", f"pods/{way}")
+        code, _found = typed_json(server, "--wait", "--timeout", "1h")
+    assert code == 3
+
+
+def test_a_pod_that_is_about_to_run_is_waited_for() -> None:
+    with serve(mesh(YOUNG, Proxy("new", "shop", phase="Pending"))) as server:
+        Timer(1.5, server.become, [mesh(YOUNG, Proxy("new", "shop"))]).start()
+        code, _found = typed_json(server, "--wait", "--timeout", "60s")
+    assert code == 0
+
+
+def test_the_line_that_tells_how_far_it_is_tells_the_unseen_apart_from_the_late() -> None:
+    lines: list[str] = []
+    proxies = (YOUNG, OLD, Proxy("mute", "shop", answers="refuses"), NEVER["proxyless"])
+    with serve(mesh(*proxies)) as server, Cluster(Connection(kubeconfig=str(server.kubeconfig))) as cluster:
+        wish = Wish(stored=False, live=True, targets=Targets.read(()), wait=True, timeout=2.0)
+        verify(Reading(cluster, Scope(), NOW, (), lines.append), wish)
+    said = {line.rpartition(",")[0] for line in lines if "moved" in line}
+    assert said == {"1 of 4 proxies have not moved yet, 1 not seen"}
 
 
 def test_a_recording_does_not_move(tmp_path: Path) -> None:

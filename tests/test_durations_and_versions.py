@@ -52,7 +52,9 @@ def test_go_itself_knows_no_days() -> None:
     [
         (timedelta(days=41, hours=5), "41d", "41 days"),
         (timedelta(hours=47), "47h", "47 hours"),
-        (timedelta(hours=6, minutes=59), "6h", "6 hours"),
+        (timedelta(hours=6, minutes=59), "6h59m", "6 hours"),
+        (timedelta(hours=-5), "-5h", "5 hours"),
+        (timedelta(hours=8, minutes=59), "8h", "8 hours"),
         (timedelta(minutes=90), "90m", "90 minutes"),
         (timedelta(seconds=1), "1s", "1 second"),
         (timedelta(0), "0s", "0 seconds"),

@@ -86,7 +86,7 @@ class TestTheAgent:
     def test_is_not_there_in_a_ztunnel(self, cluster: Cluster) -> None:
         message = unreachable(asked, cluster, PODS["ztunnel"], "config_dump")
         right = 'create pods/portforward in namespace "istio-system"'
-        assert message == f"no pilot-agent in container istio-proxy, and cannot {right}"
+        assert message == f"cannot {right}; for exec there is no pilot-agent in container istio-proxy"
 
     @pytest.mark.parametrize(
         ("name", "reason"),

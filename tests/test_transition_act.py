@@ -167,6 +167,13 @@ class TestProxies:
             server.renew(place, pod)
             server.until(lambda: verified(server) == 0, seconds=60)
 
+    def test_at_its_end_nothing_is_foreseen_of_the_root_that_was_replaced(self) -> None:
+        with lively(istiod(replace(OLD, identifier="sha256"), control_planes=(ControlPlane(),))) as server:
+            plan, ended = typed(server, "transition"), typed(server, "transition", "--apply", "--yes")
+        assert f"{HOME}: the present root: renewal: istiod should have renewed the root" in plan.stdout
+        assert (ended.returncode, "should have renewed" in ended.stdout) == (0, False), ended.stderr
+        assert f"{HOME}: renewal: istiod renews the root by itself, due " in ended.stdout
+
     def test_with_wait_it_ends_when_the_last_proxy_has_moved(self) -> None:
         mesh = istiod(
             proxies=(LEDGER, Proxy("ztunnel", HOME, "ztunnel", identities=(Identity("cart", "bank"),))),

@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,11 +16,12 @@ import yaml
 
 import meshes
 from changed_meshes import HOME, SECRET
-from meshes import istiod
+from meshes import NOW, ROOT, istiod
 from meshtrust.certificates import parse_pem
 from planned import writes
 from restored_meshes import AFTER_A_CHANGE
 from restored_meshes import ALL as CASES
+from sandbox import Authority
 from sandbox.issuing import key_pem
 from sandbox.server import serve
 from verified_meshes import EVERYTHING, dump
@@ -176,6 +179,21 @@ def test_a_root_that_lasts_longer_than_a_new_one_would_is_left_alone(shell: Shel
 def test_a_root_is_not_made_shorter(cluster: Shell) -> None:
     done = cluster("transition", "--lifetime", "365d", "--apply", "--yes")
     assert (done.returncode, "  -> give a longer --lifetime: " in done.stdout) == (2, True)
+    assert "days left, and a new one would end sooner, on " in done.stdout
+    assert "nothing is to be written" not in done.stdout  # it was asked for, and is refused: one of the two is said
+
+
+def test_the_last_hours_of_a_root_are_told_with_their_minutes(shell: Shell) -> None:
+    ends = Authority(root=replace(ROOT, ends=timedelta(hours=5, minutes=59, seconds=50)))
+    plan = shell("transition", "-f", shell.recording(istiod(ca=ends)), "--at", NOW.isoformat())
+    assert "Z (5h59m) " in plan.stdout
+
+
+def test_one_step_is_one_and_writes_nothing_where_the_root_lasts(shell: Shell) -> None:
+    with serve(CASES["longer-than-a-new-one-would"].mesh) as server:
+        shell.environment |= server.environment
+        done = shell("transition", "--wait")
+    assert "ok: 1 step, nothing is to be written: --apply carries it out, as of " in done.stdout
 
 
 def test_a_root_that_is_to_lose_its_identifier_is_not_made_shorter_by_that(shell: Shell) -> None:

@@ -143,7 +143,7 @@ SAID = {
     ),
     "shorter-and-without-an-identifier": (
         "Secret istio-system/istio-ca-secret",
-        f"it has 3285 days left, and would end sooner, on {NOW + timedelta(days=3000):%Y-%m-%d}",
+        f"it has 3285 days left, and a new one would end sooner, on {NOW + timedelta(days=3000):%Y-%m-%d}",
     ),
     "restored-ending-within-a-day": (
         "Secret istio-system/istio-ca-secret",
@@ -201,7 +201,7 @@ def test_a_proxy_that_moves_too_late_says_when_it_moves_and_when_the_root_ends(t
     moves = datetime.fromisoformat(recorded(mesh, tmp_path).details["plan"]["moves_by"])
     ends = NOW + mesh.ca.root.ends
     assert detail == f"moves by {moves:%Y-%m-%dT%H:%M}Z, and the root that it holds ends on {ends:%Y-%m-%dT%H:%M}Z"
-    assert hint.startswith("restart what runs them after the change, by the commands below")
+    assert hint.startswith("once the new root is loaded, restart what runs them by the commands below, before theirs")
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_a_proxy_that_a_renewal_has_parted_stays_apart_or_is_taken_back_by_a_roo
     assert apart.startswith("already apart from the others: holds the same key with another key identifier")
     _, mended, hint = the_problem(dropped.mesh, dropped.wish, tmp_path)
     assert mended.startswith("apart from the present root, and belongs to the next one")
-    assert hint.startswith("restart what runs them after the change")
+    assert hint.startswith("once the new root is loaded, restart what runs them")
 
 
 def test_a_release_that_surely_keeps_its_old_root_is_told_from_one_that_may(tmp_path: Path) -> None:

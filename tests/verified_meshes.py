@@ -65,9 +65,9 @@ def ztunnel(*identities: Identity, version: str = "") -> Proxy:
     return Proxy("ztunnel", "istio-system", "ztunnel", version=version, identities=identities)
 
 
-def selecting(*selectors: Mapping[str, Any]) -> Edit:
+def selecting(*selectors: Mapping[str, Any], home: str = "istio-system", name: str = "istio") -> Edit:
     config = {"mesh": json.dumps({"trustDomain": "cluster.local", "discoverySelectors": selectors})}
-    return Edit(kind="ConfigMap", namespace="istio-system", name="istio", patch={"data": config})
+    return Edit(kind="ConfigMap", namespace=home, name=name, patch={"data": config})
 
 
 def unknown(mesh: Mesh, *checks: str, **others: str) -> Case:
@@ -190,6 +190,10 @@ CASES: Mapping[str, Case] = {
         ),
         "ca-loaded",
         "root-held",
+    ),
+    "cacerts-waits-with-another-root": critical(proxies(beside=(replace(PLUGGED, created=days(-1)),)), "ca-waits"),
+    "cacerts-waits-with-the-same-root": warning(
+        istiod(beside=(Authority(secret="cacerts", root=ROOT, created=days(-1)),)), "ca-waits"
     ),
     "signing-root-expired": critical(istiod(ca=Authority(root=replace(ROOT, ends=days(-1)))), "root-known"),
     # Of the webhooks, and of the certificate that istiod serves with.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meshtrust.cli import HELP_NAMES, Judge, command, seconds
-from meshtrust.errors import UsageError
+from meshtrust.errors import ToolError, UsageError
 from meshtrust.selectors import parse_selector
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def verb(
     stored: Annotated[bool, typer.Option("--stored", help="Only what is stored.", show_default=False)] = False,
     live: Annotated[bool, typer.Option("--live", help="Only what running proxies hold.", show_default=False)] = False,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Look again until every proxy has moved.", show_default=False)
+        bool, typer.Option("--wait", help="Look again until every proxy has moved that can.", show_default=False)
     ] = False,
     timeout: Annotated[
         str,
@@ -81,8 +81,9 @@ def verb(
     from meshtrust.verification.verifying import Wish  # noqa: PLC0415 - as above
 
     parse_selector(selector)
+    _expect_writable(record)
     chosen = Targets.read(targets or ())
-    narrowed = bool(chosen or selector) and not stored
+    narrowed = bool(chosen or selector)
     wish = Wish(
         stored=stored or not (live or narrowed),
         live=live or narrowed or not stored,
@@ -108,8 +109,19 @@ def _recorded(reading: Reading, wish: Wish, file: str) -> Report:
 
     recorder = Recorder(reading.source)
     found = _judged(replace(reading, source=recorder), wish)
-    recorder.write(file, reading.now)
+    try:
+        recorder.write(file, reading.now)
+    except ToolError as error:
+        return replace(found, unwritten=error)
     return found
+
+
+def _expect_writable(record: str) -> None:
+    """A path that cannot be written is told before the run, which may take hours."""
+    if record:
+        from meshtrust.manifests.recorder import expect_writable  # noqa: PLC0415 - few record
+
+        expect_writable(record)
 
 
 def _number(text: str) -> int:

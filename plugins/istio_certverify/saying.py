@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from meshtrust.checks import dates
 from meshtrust.findings import Level
 from meshtrust.report import Report, Table, timestamp
 from meshtrust.verification.holding import Half
-from meshtrust.verification.rules import root_held
+from meshtrust.verification.tally import Stand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
 
     from meshtrust.certificates import Certificate
     from meshtrust.verification.tally import Row
@@ -22,7 +25,6 @@ Line = TypeVar("Line", bound="Mapping[str, Any] | tuple[str, ...]")
 _TITLES = ("HALF", "WHAT", "TRUSTS", "SIGNED", "LEAF-ENDS", "MOVES-BY", "STATUS")
 _WIDE = ("IDENTITY", "OWNER", "DETAIL")
 _WORST_FIRST = {level: -level for level in Level}
-_ROOT_CHECKS = {root_held.id, "copies-agree", "webhooks-agree"}
 
 
 def say(verified: Verified) -> Report:
@@ -39,8 +41,8 @@ def say(verified: Verified) -> Report:
         checked=sum(row.level is not Level.UNKNOWN for row in ordered),
         remarks=(*(_named(root) for root in dict.fromkeys(verified.roots)), *verified.remarks),
         not_asked=verified.not_asked,
-        commands=tuple(dict.fromkeys(row.mends for row in ordered if row.mends and _needs(row))),
-        verdict=_verdict(ordered),
+        commands=tuple(dict.fromkeys(row.mends for row in ordered if row.mends and _needs(row, verified.now))),
+        verdict=_verdict(verified, ordered),
         interrupted=verified.interrupted,
     )
 
@@ -73,8 +75,15 @@ def _order(row: Row) -> tuple[int, str, str, str, str, str, str]:
     return _WORST_FIRST[row.level], row.half, row.kind, place.kind, place.namespace, place.name, place.part
 
 
-def _needs(row: Row) -> bool:
+def _needs(row: Row, now: datetime) -> bool:
+    """Whether its command is to be run; a Secret that Citadel rewrites in its turn is left to it."""
+    if row.half is Half.STORED and row.stand is Stand.BEHIND:
+        return _overdue(row, now)
     return row.level in {Level.CRITICAL, Level.WARNING}
+
+
+def _overdue(row: Row, now: datetime) -> bool:
+    return row.stand is Stand.BEHIND and row.moves_by is not None and row.moves_by < now
 
 
 def _named(root: Certificate) -> str:
@@ -104,7 +113,7 @@ def _folded(rows: Iterable[Row], signing: tuple[str, ...]) -> Iterator[tuple[str
     for row in rows:
         alike: tuple[object, ...] = (row.place,)
         if row.level in {Level.OK, Level.UNKNOWN}:
-            alike = (row.trusts, row.signed, row.detail)
+            alike = (row.trusts, row.signed, row.detail, row.signer)
         groups.setdefault((row.half, row.kind, row.level, *alike), []).append(row)
     return (_cells(group, signing) for group in groups.values())
 
@@ -112,6 +121,7 @@ def _folded(rows: Iterable[Row], signing: tuple[str, ...]) -> Iterator[tuple[str
 def _cells(group: list[Row], signing: tuple[str, ...]) -> tuple[str, ...]:
     first = group[0]
     what = f"{len(group)} {_plural(first.kind)}" if len(group) > 1 else str(first.place)
+    what += f" (signed for by {first.signer})" if first.signer else ""
     ends = [row.not_after for row in group if row.not_after]
     moves = [row.moves_by for row in group if row.moves_by]
     return (
@@ -142,15 +152,32 @@ def _more(row: Row) -> tuple[str, ...]:
     return (row.identity or "<none>", str(row.owner) if row.owner else "<none>", row.detail or "<none>")
 
 
-def _verdict(rows: list[Row]) -> str:
-    unknown = sum(row.level is Level.UNKNOWN for row in rows)
-    wrong = sum(row.level is Level.CRITICAL and not _ROOT_CHECKS.isdisjoint(row.checks) for row in rows)
-    behind = sum(row.level is Level.WARNING and not _ROOT_CHECKS.isdisjoint(row.checks) for row in rows)
-    others = sum(_needs(row) and _ROOT_CHECKS.isdisjoint(row.checks) for row in rows)
-    parts = [f"checked {len(rows) - unknown} of {len(rows)}"]
-    parts += [f"{wrong} {'does' if wrong == 1 else 'do'} not trust the signing root"] if wrong else []
-    parts += [f"{behind} {'has' if behind == 1 else 'have'} not moved yet"] if behind else []
-    parts += [f"{others} with other problems"] if others else []
-    parts += [f"{unknown} unknown"] if unknown else []
-    latest = max((row.moves_by for row in rows if row.moves_by), default=None)
-    return ", ".join(parts) + (f"; the last moves by {latest:%Y-%m-%dT%H:%M}Z" if latest else "")
+def _verdict(verified: Verified, rows: list[Row]) -> str:
+    """Each thing once, under the worst that is true of it; a root that signs and is not valid is said first."""
+    now = verified.now
+    unknown = [row for row in rows if row.level is Level.UNKNOWN]
+    stands = Counter("overdue" if _overdue(row, now) else row.stand for row in rows if row.level is not Level.UNKNOWN)
+    parts = [f"checked {len(rows) - len(unknown)} of {len(rows)}"]
+    parts += [
+        f"{number} {one if number == 1 else several}" for stand, one, several in _STANDS if (number := stands[stand])
+    ]
+    parts += [f"{len(unknown)} unknown"] if unknown else []
+    places = {row.place for row in rows}
+    unseen = {gap.ref for finding in verified.findings for gap in finding.unseen} - places
+    kinds = ", ".join(sorted({ref.kind for ref in unseen}))
+    parts += [f"{len(unseen)} not seen ({kinds})"] if unseen else []
+    ended = [f"the root that signs: {fault}" for root in dict.fromkeys(verified.roots) if (fault := dates(root, now))]
+    latest = max((row.moves_by for row in rows if row.moves_by and row.moves_by >= now), default=None)
+    last = [f"the last moves by {latest:%Y-%m-%dT%H:%M}Z"] if latest else []
+    return "; ".join((*ended, ", ".join(parts), *last))
+
+
+_STANDS = (
+    (Stand.APART, "does not trust the signing root", "do not trust the signing root"),
+    (Stand.ENDS, "holds a root that ends before it moves", "hold roots that end before they move"),
+    ("overdue", "is overdue", "are overdue"),
+    (Stand.BEHIND, "has not moved yet", "have not moved yet"),
+    (Stand.MISSING, "is missing", "are missing"),
+    (Stand.UNKEPT, "is kept current by nobody", "are kept current by nobody"),
+    (Stand.OTHER, "with other problems", "with other problems"),
+)

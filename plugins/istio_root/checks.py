@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from meshtrust.certificates import Kinship, chain, refusal
+from meshtrust.certificates import chain, refusal
 from meshtrust.checks import dates, home_copies, path, signers, signing_root, stored
 from meshtrust.durations import spoken
 from meshtrust.findings import Level, Problem, Terms, Threshold, check
@@ -250,34 +250,6 @@ def serving_lasts(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
         if fault := dates(anchor.certificate, terms.now):
             yield Problem(anchor.ref, fault, Level.CRITICAL, certificate=anchor.certificate)
         yield from _ends(anchor, terms, at_most=Level.CRITICAL)
-
-
-@check(
-    "ca-waits",
-    Level.WARNING,
-    says="no other CA takes over when the control plane starts anew",
-    needs=(Sight.CA, Sight.SETTINGS),
-    hint="no restart, no scaling before this is settled: finish the move on purpose, or take cacerts away",
-)
-def ca_waits(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
-    waiting = mesh.waiting
-    if waiting is None:
-        return
-    if waiting.missing:
-        lacks = ", ".join(waiting.missing)
-        yield Problem(waiting.ref, f"incomplete ({lacks}): istiod will refuse to start with it", Level.CRITICAL)
-        return
-    roots = [root for authority in stored(mesh) if (root := signing_root(authority))]
-    theirs = signing_root(waiting)
-    same = theirs is not None and all(root.kinship(theirs) in {Kinship.SAME, Kinship.EDITION} for root in roots)
-    if same:
-        yield Problem(waiting.ref, "takes over at the next start, with the same root")
-    else:
-        yield Problem(
-            waiting.ref,
-            "takes over at the next start, with another root: proxies will refuse each other",
-            Level.CRITICAL,
-        )
 
 
 @check(

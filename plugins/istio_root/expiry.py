@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from istio_root import checks, renewal
 from meshtrust.certificates import Certificate, KeyIdentifier, printable_organization
-from meshtrust.checks import ca_loaded, certificates_read, copies_agree, home_copies, signing_root
+from meshtrust.checks import ca_loaded, ca_waits, certificates_read, copies_agree, home_copies, signing_root
 from meshtrust.durations import short
 from meshtrust.findings import Finding, Level, Terms, examine, not_asked
 from meshtrust.mesh import Authority, Era, Kind, Look, Mesh, Role, read_meshes
@@ -34,7 +34,7 @@ EXPIRY_CHECKS = (
     checks.crl_current,
     checks.serving_lasts,
     ca_loaded,
-    checks.ca_waits,
+    ca_waits,
     checks.instances_agree,
     copies_agree,
     renewal.renewal_done,

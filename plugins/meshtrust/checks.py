@@ -95,7 +95,16 @@ def certificates_read(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
     unused = {authority.ref for authority in mesh.unused}
     for broken in mesh.broken:
         if broken.ref.at("") not in unused:
-            yield Problem(broken.ref, broken.why)
+            yield Problem(broken.ref, broken.why, hint=_mended_otherwise(broken.why))
+
+
+def _mended_otherwise(why: str) -> str:
+    """What to do where there is no block to be looked at, or one that nobody should show around."""
+    if why in {"empty", "no certificate in it"}:
+        return "its writer puts a certificate there: does it run, and may it write? (of published copies it is istiod)"
+    if "holds a private key" in why:
+        return "take the key out; where that is no Secret, everybody who may read it has the key by now"
+    return ""
 
 
 @check(
@@ -133,6 +142,34 @@ _DO_NOT_RESTART = (
 
 
 @check(
+    "ca-waits",
+    Level.WARNING,
+    says="no other CA takes over when the control plane starts anew",
+    needs=(Sight.CA, Sight.SETTINGS),
+    hint="no restart, no scaling before this is settled: finish the move on purpose, or take cacerts away",
+)
+def ca_waits(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
+    waiting = mesh.waiting
+    if waiting is None:
+        return
+    if waiting.missing:
+        files = ", ".join(waiting.missing)
+        yield Problem(waiting.ref, f"incomplete ({files}): istiod will refuse to start with it", Level.CRITICAL)
+        return
+    roots = [root for authority in stored(mesh) if (root := signing_root(authority))]
+    theirs = signing_root(waiting)
+    same = theirs is not None and all(root.kinship(theirs) in {Kinship.SAME, Kinship.EDITION} for root in roots)
+    if same:
+        yield Problem(waiting.ref, "takes over at the next start, with the same root")
+    else:
+        yield Problem(
+            waiting.ref,
+            "takes over at the next start, with another root: proxies will refuse each other",
+            Level.CRITICAL,
+        )
+
+
+@check(
     "copies-agree",
     Level.CRITICAL,
     says="every published copy holds the root that signs",
@@ -140,7 +177,7 @@ _DO_NOT_RESTART = (
     hint="istiod writes them: is it running, and may it write there?",
 )
 def copies_agree(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
-    held = {copy.ref.namespace for copy in mesh.copies}
+    held = mesh.taken.union(copy.ref.namespace for copy in mesh.copies)
     for place in dict.fromkeys((mesh.namespace, mesh.asked)):
         if place and held.isdisjoint({place, ""}) and _should_publish(mesh):
             yield Problem(Ref("ConfigMap", place, mesh.configmap), "it is missing", Level.WARNING)

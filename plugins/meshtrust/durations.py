@@ -10,6 +10,7 @@ _PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h|d|w)")
 _WHOLE = re.compile(rf"[-+]?(?:0|(?:{_PART.pattern})+)")
 _GO = re.compile(r"[^dw]*")
 _STEPS = ((timedelta(days=2), "d", "day"), (timedelta(hours=2), "h", "hour"), (timedelta(minutes=2), "m", "minute"))
+_EXACT_HOURS = 8  # until then kubectl tells the minutes, too
 
 
 def parse_duration(text: str) -> timedelta | None:
@@ -29,9 +30,10 @@ def parse_go_duration(text: str) -> timedelta | None:
 
 
 def short(span: timedelta) -> str:
-    """`41d`, `36h`, `90m`, `40s`, and `-3d` for what is over: rounded towards zero, in the unit that tells most."""
+    """`41d`, `36h`, `5h59m`, `90m`, `40s`, and `-3d` for what is over: rounded towards zero, as kubectl has ages."""
     number, letter, _ = _largest(span)
-    return f"{'-' if span < timedelta(0) else ''}{number}{letter}"
+    minutes = int(abs(span).total_seconds()) // 60 % 60 if letter == "h" and number < _EXACT_HOURS else 0
+    return f"{'-' if span < timedelta(0) else ''}{number}{letter}{f'{minutes}m' if minutes else ''}"
 
 
 def spoken(span: timedelta) -> str:

@@ -9,7 +9,10 @@ from typing import Any, Required, TypedDict
 
 @dataclass(frozen=True, slots=True, order=True)
 class Ref:
-    """Where a fact stands: an object, and the data key inside it. Cluster-scoped objects have no namespace."""
+    """Where a fact stands: an object, and the data key inside it. Cluster-scoped objects have no namespace.
+
+    Without a name it stands for all of the kind, or for those of the namespace.
+    """
 
     kind: str
     namespace: str
@@ -20,7 +23,8 @@ class Ref:
         return replace(self, part=part)
 
     def __str__(self) -> str:
-        place = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        name = self.name or "*"
+        place = f"{self.namespace}/{name}" if self.namespace else name
         return f"{self.kind} {place} [{self.part}]" if self.part else f"{self.kind} {place}"
 
 

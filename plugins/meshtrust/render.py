@@ -118,10 +118,11 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def _names(report: Report) -> Iterator[str]:
-    """Each object with a problem once, as the arguments of a kubectl command."""
-    places = dict.fromkeys(problem.place.at("") for finding in report.findings for problem in finding.problems)
-    for place in places:
-        if place.kind not in _NO_OBJECTS:
+    """Each object with a problem once, or that was not seen, as the arguments of a kubectl command."""
+    problems = [problem.place.at("") for finding in report.findings for problem in finding.problems]
+    unseen = [gap.ref.at("") for finding in report.findings for gap in finding.unseen]
+    for place in dict.fromkeys((*problems, *unseen)):
+        if place.kind not in _NO_OBJECTS and place.name not in {"", "*"}:
             name = f"{place.kind.lower()}/{place.name}"
             yield printable(f"{name} -n {place.namespace}" if place.namespace else name)
 

@@ -11,6 +11,8 @@ from meshtrust.findings import Finding, Level
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from meshtrust.errors import ToolError
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -28,7 +30,7 @@ class Report:
     `summary` stands above either table. `commands` are what to run, ready to be pasted. `counted` is what `checked`
     counts, one of it and several; `verdict` says it in the command's own words. `interrupted` is what Ctrl-C left.
     `details` are further keys of the JSON. `acted` is for a command that was to write: its exit code says what became
-    of that, whatever --fail-on says.
+    of that, whatever --fail-on says. `unwritten` is why a file that was to be written beside it was not.
     """
 
     tool: str
@@ -48,6 +50,7 @@ class Report:
     interrupted: bool = False
     details: Mapping[str, Any] = field(default_factory=dict)
     acted: bool = False
+    unwritten: ToolError | None = None
 
     @property
     def status(self) -> Level:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -71,6 +71,10 @@ class Source(Protocol):
         not exist, a kind that the server does not serve included, gives nothing. Raises `NotAllowed` or `Unreachable`
         where the question was not answered, and that also in the middle of a list.
         """
+        ...
+
+    def until(self, moment: float) -> Self:
+        """The same source, whose `objects` wait for no answer after a moment of `time.monotonic`: `Unreachable`."""
         ...
 
     def holds(self, kind: str) -> bool:

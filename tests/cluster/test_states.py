@@ -109,6 +109,7 @@ def test_a_cacerts_that_waits_is_told_before_it_takes_over_and_judged_when_it_ha
     waits = expiry()
     assert (waits.code, waits.levels) == (2, {"ca-waits": "critical"})
     assert expiry.of_dump().verdict == waits.verdict
+    assert certverify("--stored").levels["ca-waits"] == "critical"
     mesh.restart(ISTIOD)
     mesh.settle(PLUGGED_IN)
     loaded = expiry()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sandbox import building, proxies
-from sandbox.issuing import ca_certificate, leaf_certificate, pem
+from sandbox.issuing import Leaf, ca_certificate, leaf_certificate, pem
 from sandbox.shapes import stamp
 
 if TYPE_CHECKING:
@@ -49,10 +49,21 @@ def answer(mesh: Mesh, proxy: Proxy, pod: str, path: str, query: Mapping[str, st
 def described(mesh: Mesh, proxy: Proxy) -> Held:
     roots = tuple(ca_certificate(ca, mesh.now) for ca in (mesh.ca.bundle if proxy.holds is None else proxy.holds))
     between = tuple(ca_certificate(ca, mesh.now) for ca in reversed(mesh.ca.issuers))
-    leaf = leaf_certificate(proxy.leaf, mesh.ca.signer, identity_of(mesh, proxy), mesh.now, era=mesh.era)
+    leaf = leaf_certificate(_leaf(mesh, proxy), mesh.ca.signer, identity_of(mesh, proxy), mesh.now, era=mesh.era)
     # All that istiod sends behind the leaf: of a self-signed CA that is its root.
     chain = (*between, *roots) if mesh.ca.chain else roots[:1]
     return Held(leaf, chain, roots, mesh.now + proxy.leaf.issued)
+
+
+def _leaf(mesh: Mesh, proxy: Proxy) -> Leaf:
+    """What is not described is, in Citadel's era, the leaf of the Secret that it mounts."""
+    if mesh.era != "citadel" or proxy.leaf != Leaf():
+        return proxy.leaf
+    secrets = (
+        account for place in mesh.all_namespaces() if place.name == proxy.namespace for account in mesh.accounts(place)
+    )
+    wanted = proxy.account or proxy.name
+    return next((account.leaf for account in secrets if account.name == wanted), proxy.leaf)
 
 
 def _certs(mesh: Mesh, proxy: Proxy, held: Held) -> Body:

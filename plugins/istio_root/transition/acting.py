@@ -244,6 +244,7 @@ def _report(plan: Plan, journey: _Journey, findings: tuple[Finding, ...], remark
     levels += [Level.UNKNOWN] if journey.interrupted else []
     done = Finding(CHANGE_DONE, max(levels, default=Level.OK), problems, ())
     stays, without = accepted(findings)
+    written = any(step.act is Act.WRITE and step.state == "done" for step in journey.steps)
     return Report(
         tool="istio-root",
         command=str(plan.wish.verb),
@@ -253,7 +254,7 @@ def _report(plan: Plan, journey: _Journey, findings: tuple[Finding, ...], remark
         wide=table(journey.steps),
         findings=(done, *journey.further, *(one for one in stays if one.check.id in _STAYS)),
         checked=checked(plan),
-        remarks=(*remarks, *said(plan), *without),
+        remarks=(*remarks, *said(plan, written=written), *without),
         commands=commands(plan),
         verdict=_verdict(plan, journey),
         interrupted=journey.interrupted,

@@ -11,6 +11,7 @@ from istio_root.renewal import forecast_of, remark
 from istio_root.transition.loading import loads_by
 from istio_root.transition.plan import AS_LONG, Plan, Stage, Step
 from istio_root.transition.preflight import PREFLIGHT, RESTORE_PREFLIGHT
+from istio_root.transition.preflight.root import ends_too_early
 from istio_root.transition.wish import Verb
 from meshtrust.certificates import KeyIdentifier, extension_names
 from meshtrust.checks import certificates_read, dates
@@ -162,7 +163,8 @@ def _extensions(certificate: Certificate) -> str:
 # What it means, in words.
 
 
-def said(plan: Plan) -> Iterator[str]:
+def said(plan: Plan, *, written: bool = False) -> Iterator[str]:
+    """`written` says that the new root stands there by now: of the one before it there is nothing left to foresee."""
     home = plan.mesh.namespace
     if plan.where:
         yield plan.where
@@ -170,11 +172,11 @@ def said(plan: Plan) -> Iterator[str]:
         yield f"{home}: {who_signs(plan.authority)}"
     if plan.stage is not Stage.FRESH:
         yield f"{home}: {plan.stage}"
-    elif plan.root and plan.lasts:
+    elif plan.root and plan.lasts and not ends_too_early(plan):  # which `lifetime-gains` tells
         yield f"{home}: {_nothing_gained(plan, plan.root)}"
-    if plan.expired and plan.root:
+    if plan.expired and plan.root and not written:
         yield f"{home}: the root: {dates(plan.root, plan.now)}; {_healing(plan)}"
-    yield from _own_renewal(plan, home)
+    yield from _own_renewal(plan, home, written=written)
     yield from _loading(plan, home)
     yield from _moving(plan, home)
     yield from plan.mesh.remarks
@@ -195,14 +197,16 @@ def _healing(plan: Plan) -> str:
     return "the control plane takes the new one with its restart"
 
 
-def _own_renewal(plan: Plan, home: str) -> Iterator[str]:
+def _own_renewal(plan: Plan, home: str, *, written: bool) -> Iterator[str]:
     """What the CA's own renewal would do to the root as it stands, and what it will do to the next one."""
     if plan.authority is None or not plan.authority.instances or plan.secret is None or plan.root is None:
         return
     present = remark(forecast_of(plan.authority, plan.secret.ref, plan.root), plan.mesh.era, plan.now)
     target = plan.target or plan.root
     following = remark(forecast_of(plan.authority, plan.secret.ref, target), plan.mesh.era, plan.now)
-    if present != following:
+    if written:
+        yield f"{home}: {following}"
+    elif present != following:
         yield f"{home}: the present root: {present}"
         yield f"{home}: the next one: {following}"
     else:
@@ -269,11 +273,16 @@ def _verdict(plan: Plan, findings: tuple[Finding, ...]) -> str:
         under_way = "nothing is to be written, and the control plane must be restarted"
         return "nothing to do" if plan.stage is Stage.FRESH else under_way
     if Sight.RIGHTS in plan.not_asked:
-        return f"{len(plan.steps)} steps on a living cluster{_emitting(plan, worst)}"
-    way = "it goes on from where it stands" if plan.stage is not Stage.FRESH else "nothing is written yet"
+        return f"{_steps(plan)} on a living cluster{_emitting(plan, worst)}"
+    fresh = "nothing is written yet" if plan.writes else "nothing is to be written"
+    way = "it goes on from where it stands" if plan.stage is not Stage.FRESH else fresh
     if worst is Level.UNKNOWN:
         return f"{way}; what was not seen must be accepted (--accept-unseen)"
-    return f"{len(plan.steps)} steps, {way}: --apply carries them out"
+    return f"{_steps(plan)}, {way}: --apply carries {'it' if len(plan.steps) == 1 else 'them'} out"
+
+
+def _steps(plan: Plan) -> str:
+    return f"{len(plan.steps)} {'step' if len(plan.steps) == 1 else 'steps'}"
 
 
 def _emitting(plan: Plan, worst: Level) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from meshtrust.cli.options import Options, open_source
-from meshtrust.cli.terminal import ask, complain, progress, show, trace, trace_all
+from meshtrust.cli.terminal import ask, complain, progress, show, trace, trace_all, warn
 from meshtrust.errors import INTERRUPTED, ToolError, UsageError
 from meshtrust.findings import Level
 from meshtrust.reading import Person, Reading
@@ -37,6 +37,13 @@ def execute(tool: str, name: str, options: Options, prepare: Callable[[], Judge]
         _print(render_failure(tool, name, now, error, options.output), options)
         return complain(error)
     _print(render(report, options.output, headers=not options.no_headers), options)
+    if report.unwritten:
+        warn(report.unwritten)
+        return INTERRUPTED if report.interrupted else _EXITS[max(report.status, Level.UNKNOWN)]
+    return _exit(report, options)
+
+
+def _exit(report: Report, options: Options) -> int:
     if report.interrupted:
         return INTERRUPTED
     if report.acted:

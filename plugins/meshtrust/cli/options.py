@@ -87,7 +87,7 @@ class Options:
     namespace: Annotated[
         str,
         _option(
-            "-n", "--namespace", metavar="NAMESPACE", help="Judge the copies of this namespace only; default: all."
+            "-n", "--namespace", metavar="NAMESPACE", help="Judge this namespace only: copies, proxies; default: all."
         ),
     ] = ""
     all_namespaces: Annotated[

@@ -62,6 +62,15 @@ def ask(question: str) -> bool:
 
 def complain(error: ToolError) -> int:
     """Say what went wrong and what to do, on one line, in kubectl's manner."""
-    hint = f" - {error.hint}" if error.hint else ""
-    print(printable(f"error: {error.message}{hint}"), file=sys.stderr)  # noqa: T201
+    _say("error", error)
     return error.status
+
+
+def warn(error: ToolError) -> None:
+    """Say the same of what is not the whole of it."""
+    _say("warning", error)
+
+
+def _say(word: str, error: ToolError) -> None:
+    hint = f" - {error.hint}" if error.hint else ""
+    print(printable(f"{word}: {error.message}{hint}"), file=sys.stderr)  # noqa: T201

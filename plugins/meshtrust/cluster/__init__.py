@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING
 
 from meshtrust.cluster.connection import Connection
@@ -56,6 +57,11 @@ class Cluster:
     ) -> Iterator[KubeObject | Unread]:
         terms = [*(f"{key}={value}" for key, value in (labels or {}).items()), *([selector] if selector else [])]
         return self._lists.objects(kind, namespace, name, ",".join(terms))
+
+    def until(self, moment: float) -> Self:
+        bounded = copy(self)
+        bounded._lists = self._lists.until(moment)  # noqa: SLF001 - its own
+        return bounded
 
     def holds(self, kind: str) -> bool:  # noqa: ARG002 - a live cluster can know of all
         return True

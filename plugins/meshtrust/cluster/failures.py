@@ -166,6 +166,10 @@ def not_kubernetes(content_type: str, deed: Question | str, context: Context) ->
     )
 
 
+def too_late(question: Question) -> Unreachable:
+    return Unreachable(f"cannot {question}: no answer before --timeout", "a longer --timeout gives it more time")
+
+
 def within(timeout: float | None) -> str:
     return f" within {timeout:g}s" if timeout else ""
 

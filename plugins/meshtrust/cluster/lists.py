@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from http import HTTPStatus
 from sys import intern
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -42,7 +43,14 @@ class _Named(msgspec.Struct):
 class Lists:
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._until: float | None = None
         self.served: dict[str, str] = {}  # by kind: the version that the server knows
+
+    def until(self, moment: float) -> Lists:
+        """The same, that wait for no answer after a moment of `time.monotonic`."""
+        bounded = copy(self)
+        bounded._until = moment  # noqa: SLF001 - its own
+        return bounded
 
     def versions(self, kind_name: str) -> tuple[str, ...]:
         """The versions to ask for, until one of them is known to be served."""
@@ -52,7 +60,7 @@ class Lists:
         kind = KINDS[kind_name]
         for version in self.versions(kind_name):
             question = Question(kind, version, namespace, name, selector)
-            answer = self._session.ask(question)
+            answer = self._session.ask(question, until=self._until)
             if answer.status == HTTPStatus.OK:
                 self.served[kind_name] = version
                 yield from self._one(question, answer) if question.of_one else self._all(question, answer)
@@ -98,15 +106,15 @@ class Lists:
                 yield items
                 return
             following = question.page(page.metadata.proceed)
-            begun = self._session.begin(following)
+            begun = self._session.begin(following, self._until)
             del answer  # it is megabytes
             yield items
-            answer = self._session.ask(following, begun)
+            answer = self._session.ask(following, begun, self._until)
             if answer.status == HTTPStatus.GONE:
                 # The list that we were reading is forgotten. The next one is asked for in one piece, as client-go
                 # does: it cannot be forgotten half-way.
                 question = question.at_once()
-                answer = self._session.ask(question)
+                answer = self._session.ask(question, until=self._until)
             if answer.status != HTTPStatus.OK:
                 raise not_answered(answer.status, answer.body, question, self._session.context)
 

@@ -37,7 +37,7 @@ class Proxies:
         try:
             executed = self._ask(Executing(pod, path, port, container), until)
         except NoAgent as error:
-            raise Unreachable(f"{error.message}, and {forwarded.message}", forwarded.hint) from error
+            raise Unreachable(f"{forwarded.message}; for exec there is {error.message}", forwarded.hint) from error
         if isinstance(executed, bytes):
             return executed
         raise _neither(forwarded, executed)

@@ -13,7 +13,7 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from meshtrust.cluster.failures import is_absent, is_broken, not_answered, not_reached
+from meshtrust.cluster.failures import is_absent, is_broken, not_answered, not_reached, too_late
 from meshtrust.cluster.login import log_in
 from meshtrust.cluster.official import urllib3
 from meshtrust.cluster.pool import close_pool
@@ -72,8 +72,8 @@ class Begun:
     A thread waits until the answer begins, and no longer: two that compute hinder each other.
     """
 
-    def __init__(self, session: Session, request: Request) -> None:
-        self._session, self._request = session, request
+    def __init__(self, session: Session, request: Request, until: float | None) -> None:
+        self._session, self._request, self._until = session, request, until
         self._waited = 0.0
         self._response: urllib3.BaseHTTPResponse | None = None
         self._error: Exception | None = None
@@ -83,7 +83,7 @@ class Begun:
     def _open(self) -> None:
         begin, session = time.monotonic(), self._session
         try:
-            self._response = session.open(session.logged_in(), self._request, session.timeout)
+            self._response = session.open(session.logged_in(), self._request, session.patience(self._until))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the answer is wanted
             self._error = error
         self._waited = time.monotonic() - begin
@@ -113,19 +113,25 @@ class Session:
         self._lock = Lock()
         self._over = Event()
 
-    def begin(self, question: Question) -> Begun:
+    def begin(self, question: Question, until: float | None = None) -> Begun:
         """Send a question, and go on: `ask` takes the answer in."""
-        return Begun(self, Request(question.path))
+        return Begun(self, Request(question.path), until)
 
-    def ask(self, question: Question, begun: Begun | None = None) -> Answer:
+    def ask(self, question: Question, begun: Begun | None = None, until: float | None = None) -> Answer:
+        """Raises `Unreachable` where there is no answer by `until`, a moment of `time.monotonic`."""
         request, early = Request(question.path), [begun] if begun else []
 
         def attempt(login: Login) -> Answer:
             if early and (answer := early.pop().whole()):
                 return answer
-            return self.answer(login, request)
+            return self.answer(login, request, until)
 
-        answer = self.insist(attempt)
+        try:
+            answer = self.insist(attempt, until)
+        except Unreachable as error:
+            if until is None or time.monotonic() < until:
+                raise
+            raise too_late(question) from error
         if answer.status not in _ANSWERS:
             raise not_answered(answer.status, answer.body, question, self.context)
         return answer
@@ -150,10 +156,20 @@ class Session:
                     break
         return answer
 
-    def answer(self, login: Login, request: Request) -> Answer:
+    def patience(self, until: float | None) -> float | None:
+        """How many seconds a request may take that begins now. Raises `Unreachable` where none are left."""
+        if until is None:
+            return self.timeout
+        left = until - time.monotonic()
+        if left <= 0:
+            raise Unreachable("time is up")
+        return min(left, self.timeout or left)
+
+    def answer(self, login: Login, request: Request, until: float | None = None) -> Answer:
         """Send a request once, and read the whole answer, whatever it is."""
+        patience = self.patience(until)
         with self.told(request) as line:
-            response = self.open(login, request, self.timeout)
+            response = self.open(login, request, patience)
             line.status = str(response.status)
             return whole(response)
 

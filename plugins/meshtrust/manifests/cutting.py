@@ -9,8 +9,13 @@ from binascii import Error as NotBase64
 from typing import TYPE_CHECKING, Any
 
 from meshtrust.certificates import public_half
+from meshtrust.certificates.public import PUBLIC_LABELS, is_public
+from meshtrust.manifests.bare import hides_key, without_hidden
 from meshtrust.manifests.keys import carries_key
+from meshtrust.manifests.kinds import SECRET
 from meshtrust.mesh import names
+from meshtrust.objects import KINDS
+from meshtrust.octets import from_base64
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
 CUT = "[cut: a private key]"
 
 _KEY = re.compile(r"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----.*?(?:-----END \1-----|\Z)", re.DOTALL)
+_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)(-----END \1-----|(?=-----BEGIN )|\Z)", re.DOTALL)
 _WORDS = "PRIVATE KEY"
 _KEPT = frozenset(
     {
@@ -32,14 +38,13 @@ _KEPT = frozenset(
         names.GENERATED,
     }
 )
+_ACCOUNT = re.compile(r"[a-z0-9.-]{1,253}")  # the name of a ServiceAccount
 _TOLD = frozenset({names.ISTIOD_CONTAINER, names.CITADEL_CONTAINER, names.PROXY_CONTAINER})
 
 
 def without_keys(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """An object as it may be shown to others: no private key, and no more of a Secret or a container than is judged."""
-    kept = dict(body)
-    if kind == "Secret" and isinstance(data := body.get("data"), dict):
-        kept["data"] = {key: value for key, value in data.items() if key in _KEPT}
+    kept = _of_secret(body) if (KINDS[kind].of or kind) == SECRET else dict(body)
     if "spec" in body:
         kept["spec"] = _quiet(body["spec"])
     cut: dict[str, Any] = without_key(kept)
@@ -58,6 +63,79 @@ def without_key(value: Any) -> Any:
     return value
 
 
+def _of_secret(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a Secret nothing is kept because it does not look like a key: it must be proven to be none."""
+    kept = {key: value for key, value in body.items() if key != "stringData"}  # which no server gives
+    if "data" in body:
+        kept["data"] = _public_values(body["data"])
+    metadata = body["metadata"]
+    if annotations := metadata.get("annotations"):
+        kept["metadata"] = {**metadata, "annotations": {key: _note(key, text) for key, text in annotations.items()}}
+    return kept
+
+
+def _public_values(held: Any) -> dict[str, str | None]:
+    mapping = held if isinstance(held, dict) else {}
+    return {key: _public_value(value) for key, value in mapping.items() if key in _KEPT}
+
+
+def _public_value(value: Any) -> str | None:
+    if not value:
+        return None if value is None else ""
+    try:
+        text = from_base64("".join(str(value).split())).decode(errors="replace")
+    except ValueError:
+        return CUT  # which is no base64 either
+    return b64encode(_public_text(text).encode()).decode()
+
+
+def _note(key: str, text: Any) -> str:
+    """An annotation of a Secret: of what nobody reads the name alone."""
+    match key, text:
+        case names.LAST_APPLIED, str():
+            return _applied(text)
+        case names.ACCOUNT_ANNOTATION, str() if _ACCOUNT.fullmatch(text):
+            return text
+    return ""
+
+
+def _applied(text: str) -> str:
+    """What kubectl keeps of a Secret is a Secret: whether there was a key in it can still be told."""
+    try:
+        applied = json.loads(text)
+    except (ValueError, RecursionError):
+        return CUT
+    if not isinstance(applied, dict):
+        return CUT
+    plain = applied.get("stringData")
+    kept = {"data": _public_values(applied.get("data"))}
+    if isinstance(plain, dict):
+        kept["stringData"] = {key: _public_text(str(value or "")) for key, value in plain.items() if key in _KEPT}
+    return json.dumps(kept, separators=(",", ":"))
+
+
+def _public_text(text: str) -> str:
+    """The blocks that are proven to be public, and a mark for whatever else stands there."""
+    kept, behind = "", 0
+    for block in _BLOCK.finditer(text):
+        kept += _between(text[behind : block.start()]) + _public_block(*block.groups())
+        behind = block.end()
+    return kept + _between(text[behind:])
+
+
+def _between(text: str) -> str:
+    return f"\n{CUT}\n" if text.strip() else text
+
+
+def _public_block(label: str, body: str, end: str) -> str:
+    begin = f"-----BEGIN {label}-----"
+    if label.endswith(_WORDS):
+        return public_half(f"{begin}{body}{end}").strip() or CUT
+    if label not in PUBLIC_LABELS:
+        return CUT
+    return f"{begin}{body}{end}" if is_public(label, body) else f"{begin}\n{CUT}\n{end}"
+
+
 def _quiet(spec: Any) -> Any:
     """The environment of other people's containers may hold anything, and nobody here reads it."""
     if isinstance(spec, list):
@@ -74,15 +152,26 @@ def _quiet(spec: Any) -> Any:
 def _text(text: str) -> str:
     if _WORDS in text:
         text = _in_json(text) if text.lstrip()[:1] in ("{", "[") else _KEY.sub(_public, text)
-    elif carries_key(text.encode()):
+    elif _is_labelled(text):
         text = _in_base64(text)
-    return CUT if carries_key(text.encode()) else text
+    if hides_key(text):
+        text = without_hidden(_in_json(text) if text.lstrip()[:1] in ("{", "[") else text, CUT)
+    return CUT if holds_key(text) else text
+
+
+def holds_key(text: str) -> bool:
+    """Say whether a private key stands in it, with its label or without."""
+    return _is_labelled(text) or hides_key(text)
+
+
+def _is_labelled(text: str) -> bool:
+    return carries_key(text.encode(errors="replace"))
 
 
 def _in_json(text: str) -> str:
     try:
         return json.dumps(without_key(json.loads(text)), separators=(",", ":"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return _KEY.sub(_public, text)
 
 

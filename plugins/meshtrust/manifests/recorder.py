@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
+from tempfile import mkstemp
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from meshtrust.errors import NotAllowed, ToolError, Unseen
+from meshtrust.errors import NotAllowed, ToolError, Unseen, UsageError
 from meshtrust.manifests import answers, questions, refusals
-from meshtrust.manifests.cutting import without_key, without_keys
-from meshtrust.manifests.keys import carries_key
+from meshtrust.manifests.cutting import holds_key, without_key, without_keys
 from meshtrust.objects import KINDS, KubeObject, Ref, Unread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime, timedelta
+    from typing import Self
 
     from meshtrust.source import Source
 
 _BULKY = ("workloads", "services", "policies", "stagedServices", "workloadState")  # of a ztunnel: the whole cluster
+
+_WANTED = "--record names a file"
 
 
 class Recorder:
@@ -78,6 +84,12 @@ class Recorder:
             raise
         self._refusals.pop(asked, None)  # a later try may overcome an earlier refusal
 
+    def until(self, moment: float) -> Self:
+        """What is asked of it is kept here, too."""
+        bounded = copy(self)
+        bounded._source = self._source.until(moment)  # noqa: SLF001 - its own
+        return bounded
+
     def holds(self, kind: str) -> bool:
         return self._source.holds(kind)
 
@@ -97,20 +109,18 @@ class Recorder:
         return answer
 
     def write(self, path: str, now: datetime) -> None:
-        """Write all of it as one List. Raises ToolError where the file cannot be written."""
-        file = Path(path)
-        part = file.with_name(f"{file.name}.part")
+        """Write all of it as one List, for its owner's eyes. Raises ToolError where the file cannot be written."""
         try:
-            with part.open("w", encoding="utf-8") as out:
-                for piece in self._pieces(now):
-                    if carries_key(piece.encode()):
-                        raise ToolError(f"{path}: not written: a private key could not be cut out of what was read")
-                    out.write(piece)
-            part.replace(file)
+            with _beside(Path(path)) as part:
+                # What is half of a character in JSON (RFC 8259 8.2) is written as JSON escapes it.
+                with part.open("w", encoding="utf-8", errors="backslashreplace") as out:
+                    for piece in self._pieces(now):
+                        if holds_key(piece):
+                            raise ToolError(f"{path}: not written: a private key could not be cut out of what was read")
+                        out.write(piece)
+                part.replace(path)
         except OSError as error:
-            raise ToolError(f"{path}: cannot be written: {error.strerror}", "--record names a file") from error
-        finally:
-            part.unlink(missing_ok=True)
+            raise ToolError(f"{path}: cannot be written: {error.strerror}", _WANTED) from error
 
     def _pieces(self, now: datetime) -> Iterator[str]:
         annotations = {refusals.TAKEN_AT: now.isoformat(), refusals.ASKED: ",".join(sorted(self._asked))}
@@ -131,19 +141,48 @@ class Recorder:
             metadata = {"name": name, "namespace": namespace}
             yield {"apiVersion": answers.API_VERSION, "kind": answers.KIND, "metadata": metadata, "answers": pages}
         if self._refusals or self._unread:
-            yield {
-                "apiVersion": refusals.API_VERSION,
-                "kind": refusals.KIND,
-                "metadata": {"name": "questions"},
-                "questions": [
-                    {"asked": asked, "message": why.message, "hint": why.hint, "denied": isinstance(why, NotAllowed)}
-                    for asked, why in self._refusals.items()
-                ],
-                "unread": [
-                    {"kind": ref.kind, "namespace": ref.namespace, "name": ref.name, "why": one.why}
-                    for ref, one in self._unread.items()
-                ],
-            }
+            yield without_key(self._unanswered())
+
+    def _unanswered(self) -> Mapping[str, Any]:
+        return {
+            "apiVersion": refusals.API_VERSION,
+            "kind": refusals.KIND,
+            "metadata": {"name": "questions"},
+            "questions": [
+                {"asked": asked, "message": why.message, "hint": why.hint, "denied": isinstance(why, NotAllowed)}
+                for asked, why in self._refusals.items()
+            ],
+            "unread": [
+                {"kind": ref.kind, "namespace": ref.namespace, "name": ref.name, "why": one.why}
+                for ref, one in self._unread.items()
+            ],
+        }
+
+
+def expect_writable(path: str) -> None:
+    """Raise `UsageError` where nothing can be written, before anything is read for it."""
+    file = Path(path)
+    if path == "-":
+        raise UsageError("--record - is no file: stdout is for the report", _WANTED)
+    if file.exists() and not file.is_file():
+        raise UsageError(f"{path}: cannot be written: it is no file", _WANTED)
+    try:
+        with _beside(file):
+            pass
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}", _WANTED) from error
+
+
+@contextmanager
+def _beside(file: Path) -> Iterator[Path]:
+    """A new file in the same folder, which only its owner can read; gone in the end unless it was moved."""
+    opened, name = mkstemp(prefix=f"{file.name}.", suffix=".part", dir=file.parent)
+    os.close(opened)
+    part = Path(name)
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _kept(answer: bytes) -> Any:
@@ -151,8 +190,8 @@ def _kept(answer: bytes) -> Any:
     text = answer.decode(errors="replace")
     try:
         value = json.loads(text)
-    except ValueError:
+        if isinstance(value, dict):
+            value = {key: held for key, held in value.items() if key not in _BULKY}
+        return without_key(value)
+    except (ValueError, RecursionError):
         return without_key(text)
-    if isinstance(value, dict):
-        value = {key: held for key, held in value.items() if key not in _BULKY}
-    return without_key(value)

@@ -17,7 +17,7 @@ from meshtrust.selectors import parse_selector
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
-    from typing import BinaryIO
+    from typing import BinaryIO, Self
 
     from meshtrust.manifests.answers import Answers
     from meshtrust.manifests.questions import Refusals
@@ -108,6 +108,9 @@ class Recording:
                 yield held.item
         if refusal := self.refusals.get(spelled(kind, namespace, name, labels, selector)):
             raise type(refusal)(refusal.message, refusal.hint)
+
+    def until(self, moment: float) -> Self:  # noqa: ARG002 - all of it is there
+        return self
 
     def holds(self, kind: str) -> bool:
         return kind in self.asked or next(self.objects(kind), None) is not None

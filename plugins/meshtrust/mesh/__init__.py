@@ -29,7 +29,7 @@ from meshtrust.mesh.model import (
     VersionFrom,
     WorkloadCertificate,
 )
-from meshtrust.mesh.proxies import control_planes_of, read_proxies
+from meshtrust.mesh.proxies import control_planes_of, read_proxies, read_ztunnels
 from meshtrust.mesh.rollouts import read_parts, read_rollouts
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ __all__ = [
     "read_proxies",
     "read_rollouts",
     "read_workloads",
+    "read_ztunnels",
     "renewal",
     "unpublished",
     "unserved",

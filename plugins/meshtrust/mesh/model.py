@@ -236,8 +236,9 @@ class Mesh:
     """One control-plane namespace, and all that was read of its trust.
 
     `rivals` sign here too, for revisions that were not asked for. `asked` is the namespace whose copy was asked for,
-    `configmap` the name of the copies. `missing` are copies that should be there, `webhooks` what the API server is
-    told to trust; both are read where a plugin asks for them.
+    `configmap` the name of the copies. `taken` are the namespaces of other control planes and of their copies, whether
+    those are judged or not. `missing` are copies that should be there, `webhooks` what the API server is told to trust;
+    both are read where a plugin asks for them.
     """
 
     namespace: str
@@ -249,6 +250,7 @@ class Mesh:
     configmap: str = ""
     asked: str = ""
     copies: tuple[Copy, ...] = ()
+    taken: frozenset[str] = frozenset()
     missing: tuple[Ref, ...] = ()
     webhooks: tuple[Copy, ...] = ()
     serving: tuple[Anchor, ...] = ()

@@ -15,7 +15,7 @@ from meshtrust.objects import KubeObject, Ref, Unread
 from meshtrust.versions import image_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from meshtrust.mesh.look import Look
     from meshtrust.versions import IstioVersion
@@ -42,6 +42,22 @@ def read_proxies(look: Look, namespace: str = "", selector: str = "") -> tuple[P
     What may not be read is a gap. Raises `Unreachable` where the first question had no answer.
     """
     return tuple(proxy for pod in _pods(look, namespace, selector) for proxy in _proxies_of(pod))
+
+
+def read_ztunnels(look: Look, homes: Iterable[str], selector: str = "") -> tuple[Proxy, ...]:
+    """Find every ztunnel, wherever it runs; where that list is refused, those of the homes alone, and that is said."""
+    wanted = ",".join(filter(None, (selector, f"app={names.ZTUNNEL}")))
+    try:
+        pods = tuple(_listed(look, "", wanted))
+    except NotAllowed as refused:
+        places = tuple(homes)
+        look.remarks.append(f"{refused.message}: ztunnels were looked for in {', '.join(places)} only")
+        pods = tuple(pod for place in places for pod in _pods(look, place, wanted))
+    except Unseen as error:
+        look.gaps.append(Gap(Ref("Pod", "", "*"), Sight.PROXIES, error.message))
+        return ()
+    found = (proxy for pod in pods for proxy in _proxies_of(pod))
+    return tuple(proxy for proxy in found if proxy.kind is ProxyKind.ZTUNNEL)
 
 
 def control_planes_of(proxy: Proxy, candidates: tuple[Proxy, ...]) -> tuple[Proxy, ...]:
@@ -71,6 +87,8 @@ def _pods(look: Look, namespace: str, selector: str) -> Iterator[KubeObject]:
 
 
 def _pods_by_namespace(look: Look, selector: str, refused: NotAllowed) -> Iterator[KubeObject]:
+    """Where the same right is missing in several namespaces it is one reason, which says in how many."""
+    closed: dict[Ref, str] = {}
     try:
         places = [found.ref.name for found in look.source.objects("Namespace")]
         look.remarks.append(f"{refused.message}: each of {len(places)} namespaces was asked for itself")
@@ -80,8 +98,13 @@ def _pods_by_namespace(look: Look, selector: str, refused: NotAllowed) -> Iterat
     for place in places:
         try:
             yield from _listed(look, place, selector)
+        except NotAllowed as error:
+            closed[Ref("Pod", place, "*")] = error.message
         except Unseen as error:
             look.gaps.append(Gap(Ref("Pod", place, "*"), Sight.PROXIES, error.message))
+    number = "any" if len(closed) == len(places) else len(closed)
+    every = f"{refused.message}, nor in {number} of {len(places)} namespaces"
+    look.gaps += [Gap(ref, Sight.PROXIES, every if len(closed) > 1 else why) for ref, why in closed.items()]
 
 
 def _listed(look: Look, namespace: str, selector: str) -> Iterator[KubeObject]:

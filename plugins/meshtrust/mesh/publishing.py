@@ -118,18 +118,27 @@ def _bundle(look: Look, place: Ref, encoded: str) -> tuple[Certificate, ...]:
     return look.certificates(place, text) if text.strip() else parse_pem("").certificates
 
 
-def hooks_of(home: str, homes: Iterable[str], hooks: Hooks, instances: tuple[Instance, ...]) -> Iterator[Copy]:
+def hooks_of(
+    home: str, homes: Iterable[str], hooks: Hooks, instances: tuple[Instance, ...], rivals: Iterable[Instance] = ()
+) -> Iterator[Copy]:
     """What one control plane patches; the first of all `homes` takes those of a control plane that is gone as well.
 
-    Without any homes, nobody else's are looked at.
+    Without any homes, nobody else's are looked at, and never those of the `rivals` that run beside it.
 
     A revision that runs nowhere leaves its webhooks behind: nobody patches them, and nobody answers them.
     """
     known = sorted(homes)
-    running = {instance.revision or names.DEFAULT_REVISION for instance in instances}
+    running = {_revision(instance) for instance in instances}
+    others = {_revision(instance) for instance in rivals} - running
     for hook in hooks.patched:
         if hook.home != home and not (known and hook.home not in known and home == known[0]):
+            continue
+        if hook.home == home and hook.revision in others:
             continue
         gone = hook.home not in (known or [home]) or (hook.revision is not None and hook.revision not in running)
         orphan = f"an orphan: no istiod of revision {hook.revision or 'its'} runs" if instances and gone else ""
         yield Copy(hook.ref, hook.certificates, orphan)
+
+
+def _revision(instance: Instance) -> str:
+    return instance.revision or names.DEFAULT_REVISION

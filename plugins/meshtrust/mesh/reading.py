@@ -38,8 +38,15 @@ def read_meshes(source: Source, scope: Scope) -> tuple[Mesh, ...]:
         raise _nothing_found(look, copies)
     meshes = [_read_mesh(look, home, everyone, copies, scope) for home in sorted(judged)]
     return tuple(
-        replace(mesh, copies=own) for mesh, own in zip(meshes, _shared_out(meshes, homes, copies), strict=True)
+        replace(mesh, copies=own, taken=_namespaces(copies, own) | (homes - {mesh.namespace}))
+        for mesh, own in zip(meshes, _shared_out(meshes, homes, copies), strict=True)
     )
+
+
+def _namespaces(copies: tuple[Copy, ...], own: tuple[Copy, ...]) -> frozenset[str]:
+    """Where the copies of others are; a ClusterTrustBundle is nowhere."""
+    mine = {copy.ref for copy in own}
+    return frozenset(copy.ref.namespace for copy in copies if copy.ref.namespace and copy.ref not in mine)
 
 
 def _chosen(look: Look, everyone: tuple[Instance, ...], scope: Scope) -> set[str]:

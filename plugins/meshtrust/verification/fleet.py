@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meshtrust.errors import UsageError
-from meshtrust.mesh import Mesh, Proxy, ProxyKind
+from meshtrust.mesh import Mesh, Proxy, ProxyKind, read_proxies, read_ztunnels
+from meshtrust.objects import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from meshtrust.mesh import Look
     from meshtrust.source import Scope
 
 # kubectl's names of what makes pods.
@@ -74,6 +76,11 @@ class Targets:
             proxy for proxy in proxies if not self.chosen or any(target.takes(proxy) for target in self.chosen)
         )
 
+    def missing(self, proxies: Iterable[Proxy]) -> tuple[Target, ...]:
+        """Those that name none of these."""
+        there = tuple(proxies)
+        return tuple(target for target in self.chosen if not any(target.takes(proxy) for proxy in there))
+
 
 def _target(argument: str) -> Target:
     typed, slash, rest = argument.rpartition("/")
@@ -88,13 +95,38 @@ def _target(argument: str) -> Target:
     return Target(kind, name, namespace, argument)
 
 
+def read_fleet(look: Look, meshes: tuple[Mesh, ...], scope: Scope, selector: str) -> tuple[Proxy, ...]:
+    """The proxies of all namespaces, or of one: with them every ztunnel, for it holds identities of that namespace."""
+    found = read_proxies(look, scope.namespace, selector)
+    if not scope.namespace:
+        return found
+    ztunnels = read_ztunnels(look, dict.fromkeys(mesh.namespace for mesh in meshes), selector)
+    return (*found, *(ztunnel for ztunnel in ztunnels if ztunnel.ref.namespace != scope.namespace))
+
+
+def absent(
+    targets: Targets, selector: str, namespace: str, proxies: tuple[Proxy, ...], *, judged: bool
+) -> Iterator[tuple[Ref, str]]:
+    """What was asked for and is not there: an argument that names nothing, labels and a namespace without a proxy.
+
+    `judged` says whether anything is told of any proxy: ztunnels may be asked and hold nothing of a namespace.
+    """
+    where = f" in namespace {namespace}" if namespace else ""
+    with_labels = f" in pods with the labels {selector}" if selector else ""
+    for target in targets.missing(proxies):
+        place = Ref(target.kind, target.namespace or namespace, target.name)
+        yield place, f"{target.typed} names no proxy that was found{with_labels}{where}"
+    if not targets and not judged:
+        yield Ref("Pod", namespace, "*"), f"no proxy was found{with_labels}{where}"
+
+
 def of_scope(proxies: Iterable[Proxy], meshes: tuple[Mesh, ...], scope: Scope) -> tuple[Proxy, ...]:
     """Proxies, not parts of the control plane; with `-i` or `-r`, only those of that one."""
-    homes = {mesh.namespace for mesh in meshes}
+    homes, narrowed = {mesh.namespace for mesh in meshes}, bool(scope.istio_namespace or scope.revision)
     return tuple(
         proxy
         for proxy in proxies
         if proxy.kind is not ProxyKind.CONTROL_PLANE
-        and not (scope.istio_namespace and proxy.home and proxy.home not in homes)
+        and not (narrowed and proxy.home and proxy.home not in homes)
         and not (scope.revision and proxy.revision not in ("", scope.revision))
     )

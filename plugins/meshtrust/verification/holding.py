@@ -53,6 +53,7 @@ class Holding:
     identity: the URI that its leaf names
     account: the ServiceAccount that a Secret is for, by its name; annotated: by its annotation
     chain: the leaf first; vouched: whether the leaf verifies, where that is known without its octets
+    unproven: why nobody can tell whether the leaf verifies
     absent: why it has nothing
     shows: what is known of a root that is not known itself
     unkept: why nobody keeps it current: then it is a warning at most
@@ -78,6 +79,7 @@ class Holding:
     owner: Ref | None = None
     mends: str = ""
     vouched: bool | None = None
+    unproven: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,20 @@ class Case:
     signed: bool | None
     once_signed: bool
     moves_by: datetime | None
+
+    def ends_first(self, now: datetime) -> datetime | None:
+        """When all that it trusts of the CA has ended, where it moves only after that.
+
+        What is mounted as files (no chain) does not wait for its leaf to be renewed.
+        """
+        if self.moves_by is None or self.moves_by < now or not self.holding.chain:
+            return None
+        for root in self.roots:
+            held = [one for one in self.holding.roots if one.stands_in_for(root, self.holding.peer)]
+            ends = [one.not_after for one in held if one.valid_at(now)]
+            if ends and root not in held and max(ends) < self.moves_by:
+                return max(ends)
+        return None
 
     @classmethod
     def of(cls, holding: Holding, reference: Reference) -> Case:

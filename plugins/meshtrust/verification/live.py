@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from shlex import quote
 from sys import intern
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from meshtrust.certificates import Peer
-from meshtrust.errors import ToolError
+from meshtrust.errors import NotAllowed, ToolError
 from meshtrust.findings import Level
 from meshtrust.mesh import Gap, Memory, Proxy, ProxyKind, Shown, Sight
 from meshtrust.verification.asking import Answer, Asking
@@ -33,6 +34,7 @@ _UNASKABLE = {
     ProxyKind.AGENTGATEWAY: "an agentgateway has no admin interface that could be asked",
 }
 _RESTARTED = {"Deployment": "deploy", "DaemonSet": "ds", "StatefulSet": "sts"}
+_REMADE = frozenset({"ReplicaSet", "ReplicationController"})  # which make another pod where one is deleted
 _FIRST_ROOT = "its certificates are files, and of their bundle its Envoy shows only the first root"
 
 
@@ -42,13 +44,15 @@ class Register:
 
     roots: dict[int, Certificate] = field(default_factory=dict)
     leaves: dict[int, bool | None] = field(default_factory=dict)
+    complete: bool = False  # whether the Secrets were asked for that would show whose a leaf is
 
     @classmethod
-    def of(cls, meshes: Iterable[Mesh], tally: Tally) -> Register:
+    def of(cls, meshes: Iterable[Mesh], tally: Tally, *, complete: bool = False) -> Register:
         told = [root for reference in map(Reference.of, meshes) for root in reference.bundle]
         copies = [root for mesh in meshes for copy in mesh.copies for root in copy.certificates]
         kept = [ca.previous.certificate for mesh in meshes for ca in mesh.authorities if ca.previous]
-        return cls({root.serial: root for root in (*kept, *told, *copies, *tally.roots)}, dict(tally.leaves))
+        roots = {root.serial: root for root in (*kept, *told, *copies, *tally.roots)}
+        return cls(roots, dict(tally.leaves), complete)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class Looking:
     pairs: Pairs
     concurrency: int
     progress: Callable[[str], None]
+    namespace: str = ""  # of which ztunnels elsewhere are asked: theirs are the identities of all namespaces of a node
 
     def look(self, proxies: Iterable[Proxy], now: datetime, deadline: float | None) -> tuple[Proxy, ...]:
         """Ask each proxy that can be asked and judge it; gives back those that stayed unseen."""
@@ -69,7 +74,7 @@ class Looking:
         for proxy in proxies:
             if why := _unaskable(proxy):
                 self.forget(proxy.ref)
-                self._miss(proxy, why)
+                self._miss(proxy, why, lasts=proxy.kind in _UNASKABLE)
             else:
                 left[proxy.place] = proxy
         total, done, failed, begin = len(left), 0, 0, monotonic()
@@ -123,8 +128,9 @@ class Looking:
         return listed
 
     def left(self, proxies: Iterable[Proxy]) -> tuple[Proxy, ...]:
-        """Those that have not moved, or were not seen."""
-        behind = {row.place.at("") for row in self.tally.rows.values() if row.half is Half.LIVE and not row.moved}
+        """Those that have not moved, or were not seen; not those that no time makes visible."""
+        rows = (row for row in self.tally.rows.values() if row.half is Half.LIVE)
+        behind = {row.place.at("") for row in rows if not (row.moved or row.lasts)}
         return tuple(proxy for proxy in proxies if proxy.ref in behind)
 
     def forget(self, pod: Ref) -> None:
@@ -135,11 +141,14 @@ class Looking:
         self.forget(proxy.ref)
         if isinstance(answer, ToolError):
             # What is forbidden everywhere is one thing, wherever the pod is.
-            self._miss(proxy, answer.message.replace(f' in namespace "{proxy.ref.namespace}"', ""))
+            why = answer.message.replace(f' in namespace "{proxy.ref.namespace}"', "")
+            self._miss(proxy, why, lasts=isinstance(answer, NotAllowed))
             return False
+        elsewhere = self.namespace not in ("", proxy.ref.namespace)
         for memory in answer:
-            self._judge_memory(proxy, memory, now)
-        if not answer:  # a ztunnel without a workload on its node
+            if not elsewhere or f"/ns/{self.namespace}/" in memory.identity:
+                self._judge_memory(proxy, memory, now)
+        if not answer and not elsewhere:  # a ztunnel without a workload on its node
             self.tally.add(Row(Half.LIVE, proxy.kind.value, proxy.place, owner=proxy.owner, detail="holds no identity"))
         return True
 
@@ -170,6 +179,7 @@ class Looking:
             roots, shows = self._recognised(root)
             span = Span(leaf.not_before, leaf.not_after, proxy.grace) if leaf else None
             vouched = self.register.leaves.get(leaf.serial) if leaf else None
+        unproven = memory.shown is not None and vouched is None and self.register.complete and not proxy.signer
         ztunnel = proxy.kind is ProxyKind.ZTUNNEL
         return Holding(
             place=proxy.place.at(memory.identity) if ztunnel else proxy.place,
@@ -185,8 +195,9 @@ class Looking:
             absent=memory.absent,
             signer=proxy.signer,
             owner=proxy.owner,
-            mends=mends(proxy.owner),
+            mends=mends(proxy.owner, proxy.ref.name if proxy.owner.kind in _REMADE else ""),
             vouched=vouched,
+            unproven="its leaf is a file and in no Secret that was read: whose it is, nobody knows" if unproven else "",
         )
 
     def _recognised(self, shown: Shown | None) -> tuple[tuple[Certificate, ...], str]:
@@ -197,9 +208,16 @@ class Looking:
             return (known,), ""
         return (), f"its Envoy shows a root that is stored nowhere (serial {shown.serial:x})"
 
-    def _miss(self, proxy: Proxy, why: str) -> None:
+    def _miss(self, proxy: Proxy, why: str, *, lasts: bool = False) -> None:
         row = Row(
-            Half.LIVE, proxy.kind.value, proxy.place, level=Level.UNKNOWN, detail=why, owner=proxy.owner, moved=False
+            Half.LIVE,
+            proxy.kind.value,
+            proxy.place,
+            level=Level.UNKNOWN,
+            detail=why,
+            owner=proxy.owner,
+            moved=False,
+            lasts=lasts,
         )
         self.tally.miss(row, Gap(proxy.place, Sight.MEMORY, why))
 
@@ -212,12 +230,23 @@ def _unaskable(proxy: Proxy) -> str:
 
 
 @lru_cache(maxsize=4096)  # one text for all proxies of one owner
-def mends(owner: Ref) -> str:
-    """The command that gives a proxy a new leaf and the root; of ztunnel's workloads it is ztunnel's, never theirs."""
-    kind = _RESTARTED.get(owner.kind)
-    if kind:
-        return f"kubectl rollout restart {kind}/{owner.name} -n {owner.namespace}"
-    return f"make {owner} anew: nothing restarts it by itself"
+def mends(owner: Ref, pod: str = "") -> str:
+    """The command that gives a proxy a new leaf and the root; of ztunnel's workloads it is ztunnel's, never theirs.
+
+    Whoever pastes it runs it: where there is none, it is a comment. `pod` is to be deleted where its owner remakes it.
+    """
+    name, where = quote(owner.name), f"-n {quote(owner.namespace)}"
+    if kind := _RESTARTED.get(owner.kind):
+        return f"kubectl rollout restart {kind}/{name} {where}"
+    if owner.kind == "Rollout":
+        # What Argo's plugin of kubectl writes (pkg/kubectl-argo-rollouts/cmd/restart): older pods are evicted.
+        at = """{"spec":{"restartAt":"'$(date -u +%Y-%m-%dT%H:%M:%SZ)'"}}"""
+        return f"kubectl patch rollouts.argoproj.io/{name} {where} --type merge -p '{at}'"
+    if owner.kind == "DeploymentConfig":
+        return f"oc rollout latest dc/{name} {where}"
+    if owner.kind in _REMADE:
+        return f"kubectl delete pod {quote(pod)} {where}"
+    return f"# {owner}: nothing restarts it, it has to be made anew"
 
 
 def _progress(done: int, failed: int, total: int, seconds: float) -> str:

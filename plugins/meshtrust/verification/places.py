@@ -30,7 +30,7 @@ def with_places(look: Look, meshes: tuple[Mesh, ...], scope: Scope) -> tuple[Mes
     """Say of each copy whether nobody keeps it current, and which are missing."""
     places = read_places(look, scope.namespace)
     return tuple(
-        _with_places(mesh, places, mine, _selectors(look, mesh, mine), meshes)
+        _with_places(mesh, places, mine, _selectors(look, mesh, mine))
         for mesh in meshes
         for mine in [instances_of(mesh)]
     )
@@ -41,7 +41,6 @@ def _with_places(
     places: tuple[Place, ...],
     instances: tuple[Instance, ...],
     selectors: tuple[Selector, ...],
-    meshes: tuple[Mesh, ...],
 ) -> Mesh:
     """A copy where nobody writes any is a warning at most; where somebody should, a missing one is one too."""
     istiods = tuple(instance for instance in instances if publishes(instance))
@@ -49,22 +48,18 @@ def _with_places(
     copies = tuple(
         replace(copy, left_behind=copy.left_behind or ignored.get(copy.ref.namespace, "")) for copy in mesh.copies
     )
-    return replace(mesh, copies=copies, missing=_missing(mesh, ignored, istiods, meshes))
+    asked = "" if ignored.get(mesh.asked) else mesh.asked
+    return replace(mesh, copies=copies, asked=asked, missing=_missing(mesh, ignored, istiods))
 
 
-def _missing(
-    mesh: Mesh, ignored: Mapping[str, str], istiods: tuple[Instance, ...], meshes: tuple[Mesh, ...]
-) -> tuple[Ref, ...]:
+def _missing(mesh: Mesh, ignored: Mapping[str, str], istiods: tuple[Instance, ...]) -> tuple[Ref, ...]:
     """Only where copies are published at all, and seen to be; the one at home is `copies-agree`'s."""
     seen = not any(gap.sight is Sight.COPIES for gap in mesh.gaps)
     if not istiods or not seen or any(not copy.ref.namespace for copy in mesh.copies):
         return ()
-    held = {copy.ref.namespace for other in meshes for copy in other.copies}
+    held = mesh.taken.union({mesh.namespace}, (copy.ref.namespace for copy in mesh.copies))
     name = istiods[0].env.get(names.ROOT_CONFIGMAP_NAME) or names.ROOT_CONFIGMAP
-    homes = {other.namespace for other in meshes}
-    return tuple(
-        Ref("ConfigMap", place, name) for place, why in ignored.items() if not why and place not in held | homes
-    )
+    return tuple(Ref("ConfigMap", place, name) for place, why in ignored.items() if not why and place not in held)
 
 
 def _selectors(look: Look, mesh: Mesh, instances: tuple[Instance, ...]) -> tuple[Selector, ...]:

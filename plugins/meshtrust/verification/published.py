@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from meshtrust.certificates import Peer, chain
 from meshtrust.checks import (
     ca_loaded,
+    ca_waits,
     certificates_read,
     copies_agree,
     dates,
@@ -15,10 +16,11 @@ from meshtrust.checks import (
     lacks,
     path,
     roots_now,
+    signing_root,
     stored,
 )
 from meshtrust.findings import Level, Problem, Terms, check
-from meshtrust.mesh import Copy, Mesh, Sight
+from meshtrust.mesh import Copy, Kind, Mesh, Sight
 from meshtrust.objects import Ref
 
 if TYPE_CHECKING:
@@ -41,9 +43,11 @@ def root_known(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
             yield Problem(authority.signer.ref, "what signs does not verify up to a root of its bundle")
     home = Ref("Namespace", "", mesh.namespace)
     places = {anchor.certificate: anchor.ref for authority in mesh.authorities for anchor in authority.anchors}
+    own = {signing_root(authority) for authority in mesh.authorities if authority.kind is Kind.SELF_SIGNED}
     for root in roots:
         if fault := dates(root, terms.now):
-            yield Problem(places.get(root, home), f"the root that signs: {fault}", certificate=root)
+            hint = "kubectl istio-root transition --apply" if root in own and terms.now > root.not_after else ""
+            yield Problem(places.get(root, home), f"the root that signs: {fault}", certificate=root, hint=hint)
     if not roots:
         yield Problem(home, "no root is known that the copies and proxies could be held against", Level.UNKNOWN)
 
@@ -137,6 +141,7 @@ MESH_CHECKS = (
     root_known,
     certificates_read,
     ca_loaded,
+    ca_waits,
     copies_agree,
     copies_complete,
     webhooks_agree,

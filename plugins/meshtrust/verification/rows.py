@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from meshtrust.checks import roots_now
+from meshtrust.checks import copies_agree, roots_now
 from meshtrust.findings import Level
 from meshtrust.verification.holding import Half
-from meshtrust.verification.tally import Row, fingerprints
+from meshtrust.verification.published import copies_complete, root_known, webhooks_agree
+from meshtrust.verification.tally import Row, Stand, fingerprints
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,12 +40,31 @@ class _Said:
             detail="; ".join(dict.fromkeys(detail for _, detail, _ in said)),
             checks=tuple(dict.fromkeys(check for _, _, check in said)),
             moved=not said,
+            stand=_stand(said, copy),
         )
 
     def rest(self) -> Iterator[Row]:
         """What is wrong at places that have no row of their own."""
         for place in list(self._said):
-            yield self.row(place.kind, place)
+            row = self.row(place.kind, place)
+            missing = not _COPIES.isdisjoint(row.checks)
+            yield replace(row, stand=Stand.MISSING) if missing else row
+
+
+_COPIES, _EDITIONS = {copies_agree.id, copies_complete.id}, {copies_agree.id, webhooks_agree.id}
+
+
+def _stand(said: list[tuple[Level, str, str]], copy: Copy | None) -> Stand:
+    """By the worst that is said of it."""
+    level = max((level for level, _, _ in said), default=Level.OK)
+    worst = {check for one, _, check in said if one is level}
+    if level in {Level.OK, Level.UNKNOWN}:
+        return Stand.FINE if level is Level.OK else Stand.UNKNOWN
+    if copy and copy.left_behind and level is Level.WARNING:
+        return Stand.UNKEPT
+    if not _EDITIONS.isdisjoint(worst):
+        return Stand.APART if level is Level.CRITICAL else Stand.BEHIND
+    return Stand.ROOT if root_known.id in worst else Stand.OTHER
 
 
 def mesh_rows(meshes: Iterable[Mesh], findings: Iterable[Finding]) -> Iterator[Row]:
@@ -62,4 +82,6 @@ def mesh_rows(meshes: Iterable[Mesh], findings: Iterable[Finding]) -> Iterator[R
 
 def _judged(row: Row, *, known: bool) -> Row:
     """What could be held against nothing is not fine."""
-    return row if known or row.level is not Level.OK else replace(row, level=Level.UNKNOWN, detail="no root is known")
+    if known or row.level is not Level.OK:
+        return row
+    return replace(row, level=Level.UNKNOWN, detail="no root is known", stand=Stand.UNKNOWN)

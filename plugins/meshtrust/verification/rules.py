@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from meshtrust.certificates import Peer, refusal
@@ -28,7 +29,7 @@ def _problem(case: Case, detail: str, level: Level | None = None) -> Problem:
             holding.place,
             f"{detail}; {holding.unkept}",
             Level.WARNING,
-            hint="nobody keeps it current: delete it once no pod mounts it",
+            hint="what nobody keeps current: delete it once no pod mounts it",
         )
     return Problem(holding.place, detail, level)
 
@@ -71,10 +72,24 @@ def root_held(case: Case, now: datetime) -> Iterator[Problem]:
     if holding.shows:
         yield _problem(case, f"{holding.shows}{_when(case, now)}")
         return
+    if ends := case.ends_first(now):
+        detail = f"holds another edition of the root that ends by {_minute(ends)}, before it moves by "
+        detail += f"{_minute(case.moves_by)}: in between it refuses everybody"
+        yield replace(_problem(case, detail, Level.CRITICAL), hint=_BEFORE_ITS_END)
+        return
     for root in case.roots:
         if fault := lacks(holding.roots, root, now, holding.peer):
             detail, level = fault
-            yield _problem(case, f"{detail}{_when(case, now)}", level)
+            hint = "" if holding.half is Half.LIVE else _ANEW if level is Level.CRITICAL else _IN_TURN
+            problem = _problem(case, f"{detail}{_when(case, now)}", level)
+            yield replace(problem, hint=problem.hint or hint)
+
+
+_BEFORE_ITS_END = "restart what runs the proxy before the root ends that it holds: it comes back with the new one"
+_ANEW = "a Secret of Citadel's: delete it, Citadel makes it anew; then its Envoys take it, or are restarted"
+_IN_TURN = (
+    "a Secret of Citadel's: Citadel rewrites it in its turn; where it is overdue, delete it: Citadel makes it anew"
+)
 
 
 def _when(case: Case, now: datetime) -> str:
@@ -82,7 +97,11 @@ def _when(case: Case, now: datetime) -> str:
         return ""
     if case.moves_by < now:
         return f", overdue for {spoken(now - case.moves_by)}"
-    return f", moves by {case.moves_by:%Y-%m-%dT%H:%M}Z"
+    return f", moves by {_minute(case.moves_by)}"
+
+
+def _minute(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M}Z" if moment else "never"
 
 
 @check(
@@ -94,6 +113,11 @@ def _when(case: Case, now: datetime) -> str:
 )
 def leaf_verifies(case: Case, now: datetime) -> Iterator[Problem]:
     holding = case.holding
+    if holding.unproven and case.signed is None:
+        hint = (
+            "the Secret that it mounts would show it: let its namespace's Secrets be listed, and look again in a minute"
+        )
+        yield replace(_problem(case, holding.unproven, Level.UNKNOWN), hint=hint)
     if holding.signer or case.signed is not False:
         return
     if case.once_signed:
@@ -177,7 +201,7 @@ def leaf_named(case: Case, _now: datetime) -> Iterator[Problem]:
     Level.CRITICAL,
     says="no proxy refuses the leaf of another one, whatever root it holds",
     needs=(Sight.PROXIES, Sight.MEMORY),
-    hint="let all of them move before the next step; the same subject bytes and key identifier part nobody",
+    hint="restart what runs the odd one: it comes back with the root that signs, and a leaf of it",
 )
 def leaf_accepted(_case: Case, _now: datetime) -> Iterator[Problem]:
     """Only known when all have been seen: `pairs` says it."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _NEVER = Threshold(timedelta(0), None)
 _PAUSE, _LONGEST = 2.0, 60.0  # seconds
+_MARGIN = 2.0  # how many times as long as the one before a reading may take
 _CALM = 2  # fine readings in a row: for ten seconds an old istiod and a new one undo what the other has patched
 _EDITIONS = (ca_loaded, copies_agree, webhooks_agree)
 _SIGHTS = frozenset(sight for one in _EDITIONS for sight in one.needs)
@@ -33,6 +34,7 @@ class Published:
 
     lost: what a later reading could not see any more; what was seen of it before stands
     number: of readings until now
+    took: how many seconds the last one took
     """
 
     def __init__(self, source: Source, scope: Scope, now: datetime) -> None:
@@ -43,6 +45,7 @@ class Published:
         self.look = Look(source)
         self.lost: tuple[Gap, ...] = ()
         self.meshes = read_meshes(source, scope)
+        self.took = monotonic() - self._begin
 
     @property
     def terms(self) -> Terms:
@@ -59,10 +62,17 @@ class Published:
     def read_beside(self) -> None:
         """Read also what is published beside the copies of the root, from now on each time."""
         self._beside = True
+        began = monotonic()
         self.meshes = with_published(self.look, self.meshes, self._scope)
+        self.took += monotonic() - began
 
     def read_again(self) -> None:
-        look, began = Look(self._source), monotonic()
+        began = monotonic()
+        self._read_again(began)
+        self.took = monotonic() - began
+
+    def _read_again(self, began: float) -> None:
+        look = Look(self._source)
         try:
             meshes = read_meshes(self._source, self._scope)
             if self._beside:
@@ -87,7 +97,7 @@ class Published:
         left = self._behind()
         calm = 0 if left else _CALM
         try:
-            while calm < _CALM and monotonic() + _PAUSE < ends:
+            while calm < _CALM and monotonic() + _PAUSE + _MARGIN * self.took < ends:
                 progress(f"stored: {left} not moved yet, {monotonic() - begin:.0f}s")
                 sleep(_PAUSE)
                 self.read_again()

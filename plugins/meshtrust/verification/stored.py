@@ -8,6 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from meshtrust.certificates import Peer
+from meshtrust.durations import spoken
 from meshtrust.errors import Unseen
 from meshtrust.findings import Level
 from meshtrust.mesh import (
@@ -53,8 +54,9 @@ def with_published(look: Look, meshes: tuple[Mesh, ...], scope: Scope) -> tuple[
     found = []
     for mesh in with_places(look, meshes, scope):
         mine = of_istiod(instances_of(mesh))
-        homes = () if scope.istio_namespace else tuple(one.namespace for one in meshes)
-        webhooks = tuple(hooks_of(mesh.namespace, homes, hooks, mine))
+        homes = () if scope.istio_namespace or scope.revision else tuple(one.namespace for one in meshes)
+        rivals = tuple(instance for rival in mesh.rivals for instance in rival.instances)
+        webhooks = tuple(hooks_of(mesh.namespace, homes, hooks, mine, rivals))
         if any(not publishes(i) for i in mine):
             webhooks = ()  # with another provider of the serving certificate the bundle is the user's
         not_asked = set(mesh.not_asked)
@@ -91,7 +93,7 @@ def judge_workloads(
         if deadline is not None and monotonic() >= deadline:
             look.gaps.append(Gap(Ref("Secret", "", ""), Sight.WORKLOADS, "not all were reached before --timeout"))
             return ()
-    _expect(tally, citadels, now)
+    _expect(tally, citadels, references, now)
     return tuple(_missed(look, scope, reasons, held))
 
 
@@ -122,24 +124,26 @@ def _holding(found: WorkloadCertificate, unkept: str) -> Holding:
         annotated=found.account,
         broken=found.broken,
         unkept=unkept,
+        mends="" if unkept else f"kubectl delete secret {found.ref.name} -n {found.ref.namespace}",
     )
 
 
-def _expect(tally: Tally, citadels: tuple[Instance, ...], now: datetime) -> None:
-    """Say by when Citadel will have worked through a new root: a minute, then one Secret after the other.
+def _expect(tally: Tally, citadels: tuple[Instance, ...], references: list[Reference], now: datetime) -> None:
+    """Say by when Citadel has worked through a new root: a minute, then one Secret after the other.
 
+    It counts from its start, or from the day of the root, whichever is later: nobody says when it read the root again.
     Releases without a rotator read their root at their start alone: what they have not moved by now, they never will.
     """
     if not any(citadel.version is None or citadel.version.has(ROTATOR) for citadel in citadels):
         return
-    late = [
-        row
-        for row in tally.rows.values()
-        if root_held.id in row.checks and row.level is Level.WARNING and not row.moved
-    ]
-    by = now + _RESYNC + _EACH * len(late)
+    secrets = [row for row in tally.rows.values() if row.half is Half.STORED]
+    late = [row for row in secrets if root_held.id in row.checks and row.level is Level.WARNING and not row.moved]
+    starts = [citadel.started for citadel in citadels if citadel.started]
+    written = [root.not_before for reference in references for root in reference.roots]
+    begin = max((*starts, *written)) if starts else now
+    by = begin + _RESYNC + _EACH * len(secrets)
     for row in late:
-        tally.rows[row.place] = replace(row, moves_by=by)
+        tally.expect(row.place, by, f", overdue for {spoken(now - by)}" if by < now else "")
 
 
 def _missed(look: Look, scope: Scope, reasons: Mapping[str, str], held: set[tuple[str, str]]) -> Iterator[Ref]:

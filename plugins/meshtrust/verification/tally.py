@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from meshtrust.findings import Check, Finding, Level, Problem
 from meshtrust.verification.holding import Half
-from meshtrust.verification.rules import LIVE_CHECKS, SECRET_CHECKS, leaf_accepted
+from meshtrust.verification.rules import LIVE_CHECKS, SECRET_CHECKS, leaf_accepted, leaf_verifies, root_held
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,6 +23,20 @@ if TYPE_CHECKING:
 
 
 _ASKED = {Half.STORED: SECRET_CHECKS, Half.LIVE: LIVE_CHECKS}
+
+
+class Stand(StrEnum):
+    """Where a holder stands, as the last line counts it: each once, under the worst that is true of it."""
+
+    FINE = "fine"
+    UNKNOWN = "unknown"
+    APART = "apart"  # it does not trust the root that signs
+    ENDS = "ends"  # what it trusts ends before it moves
+    BEHIND = "behind"
+    MISSING = "missing"
+    UNKEPT = "unkept"  # nobody keeps it current
+    ROOT = "root"  # it is the root that signs itself
+    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +57,9 @@ class Row:
     owner: Ref | None = None
     mends: str = ""
     moved: bool = True
+    signer: str = ""
+    stand: Stand = Stand.FINE
+    lasts: bool = False  # no time brings what could not be seen
 
 
 class Tally:
@@ -60,7 +78,7 @@ class Tally:
 
     def take(self, case: Case, now: datetime) -> Row:
         found = [(one, problem) for one in _ASKED[case.holding.half] for problem in one.rule(case, now)]
-        row = _row(case, found)
+        row = _row(case, found, now)
         self.add(row)
         if row.half is Half.STORED and case.holding.chain:
             self.roots.update(case.holding.roots)
@@ -80,6 +98,16 @@ class Tally:
         if row.place.part:
             self._parts.setdefault(row.place.at(""), []).append(row.place)
 
+    def take_over(self, other: Tally) -> None:
+        """Say also all that another one would."""
+        for row in other.rows.values():
+            self.add(row)
+        self.roots |= other.roots
+        self.leaves.update(other.leaves)
+        self._gaps.update(other._gaps)
+        for check, problems in other._problems.items():
+            self._problems[check].update(problems)
+
     def knows(self, pod: Ref) -> bool:
         return pod in self.rows or pod in self._parts
 
@@ -92,6 +120,14 @@ class Tally:
             for problems in self._problems.values():
                 problems.pop(place, None)
         return places
+
+    def expect(self, place: Ref, by: datetime, remark: str) -> None:
+        """Say when one moves, where that shows only in all of them."""
+        row = self.rows[place]
+        self.rows[place] = replace(row, moves_by=by, detail=row.detail + remark)
+        for problems in self._problems.values():
+            if problem := problems.get(place):
+                problems[place] = replace(problem, detail=problem.detail + remark)
 
     def forget_half(self, half: Half) -> None:
         """Take back a half: what it was held against has changed."""
@@ -106,7 +142,11 @@ class Tally:
                 continue  # what is said of it already says why
             text = f"{known.detail}; {detail}" if known.detail else detail
             self.rows[place] = replace(
-                known, level=leaf_accepted.level, detail=text, checks=(*known.checks, leaf_accepted.id)
+                known,
+                level=leaf_accepted.level,
+                detail=text,
+                checks=(*known.checks, leaf_accepted.id),
+                stand=Stand.OTHER,
             )
             for problems in self._problems.values():
                 problems.pop(place, None)
@@ -128,8 +168,9 @@ def _level(check: Check, problem: Problem) -> Level:
     return check.level if problem.level is None else problem.level
 
 
-def _row(case: Case, found: list[tuple[Check, Problem]]) -> Row:
+def _row(case: Case, found: list[tuple[Check, Problem]], now: datetime) -> Row:
     holding = case.holding
+    signer = f"signed for by {holding.signer}: judged by its dates" if holding.signer else ""
     level = max((_level(*one) for one in found), default=Level.OK if case.roots else Level.UNKNOWN)
     return Row(
         half=holding.half,
@@ -140,13 +181,28 @@ def _row(case: Case, found: list[tuple[Check, Problem]]) -> Row:
         not_after=holding.span.not_after if holding.span else None,
         moves_by=case.moves_by,
         level=level,
-        detail="; ".join(dict.fromkeys(problem.detail for _, problem in found)),
+        detail="; ".join(dict.fromkeys((*(problem.detail for _, problem in found), *((signer,) if signer else ())))),
         checks=tuple(dict.fromkeys(one.id for one, _ in found)),
         identity=holding.identity,
         owner=holding.owner,
         mends=holding.mends,
         moved=bool(holding.signer or holding.unkept or (case.moved and case.signed is not False)),
+        signer=holding.signer,
+        stand=_stand(case, {one.id for one, problem in found if _level(one, problem) is level}, level, now),
     )
+
+
+def _stand(case: Case, worst: set[str], level: Level, now: datetime) -> Stand:
+    """By the worst of the checks that say something of it."""
+    if level in {Level.OK, Level.UNKNOWN}:
+        return Stand.FINE if level is Level.OK else Stand.UNKNOWN
+    if case.holding.unkept:
+        return Stand.UNKEPT
+    if level is Level.WARNING and (root_held.id in worst or (leaf_verifies.id in worst and case.once_signed)):
+        return Stand.BEHIND
+    if root_held.id not in worst:
+        return Stand.OTHER
+    return Stand.ENDS if case.ends_first(now) else Stand.APART
 
 
 @lru_cache(maxsize=1024)

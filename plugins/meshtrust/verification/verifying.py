@@ -7,21 +7,21 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from meshtrust.errors import ToolError, UsageError
+from meshtrust.errors import ToolError, Unseen, UsageError
 from meshtrust.findings import Level, examine, not_asked
-from meshtrust.mesh import Gap, Look, Proxy, Sight, read_proxies
+from meshtrust.mesh import Gap, Look, Proxy, Sight
 from meshtrust.objects import Ref
-from meshtrust.verification.fleet import Targets, of_scope
+from meshtrust.verification.fleet import Targets, absent, of_scope, read_fleet
 from meshtrust.verification.holding import Half
 from meshtrust.verification.live import Looking, Register
 from meshtrust.verification.pairs import Pairs
 from meshtrust.verification.published import MESH_CHECKS, named_once
 from meshtrust.verification.rows import mesh_rows
-from meshtrust.verification.rules import LIVE_CHECKS, SECRET_CHECKS
+from meshtrust.verification.rules import LIVE_CHECKS, SECRET_CHECKS, leaf_verifies
 from meshtrust.verification.settling import Published
 from meshtrust.verification.stored import citadels_of, judge_workloads
 from meshtrust.verification.tally import Row, Tally
-from meshtrust.verification.waiting import wait, wait_for_workloads
+from meshtrust.verification.waiting import Ground, wait, wait_for_workloads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,13 +69,16 @@ class _Verifying:
     """One run: it grows step by step, so that Ctrl-C and the deadline leave what was seen until then."""
 
     def __init__(self, reading: Reading, wish: Wish) -> None:
-        self._source, self._scope = reading.source, reading.scope
         self._reading, self._wish = reading, wish
         self._deadline = None if wish.timeout is None else monotonic() + wish.timeout
-        self._published = Published(reading.source, reading.scope, reading.now)
-        self._workloads, self._look = Look(reading.source), Look(reading.source)
+        source = reading.source if self._deadline is None else reading.source.until(self._deadline)
+        self._source, self._scope = source, reading.scope
+        self._published = Published(source, reading.scope, reading.now)
+        self._look, self._workloads, self._listing = Look(source), Look(source), Look(source)
+        self._lost: dict[Half, tuple[Gap, ...]] = {}  # what a later look could not see: what was seen before stands
         self._missing: tuple[Ref, ...] = ()
         self._tally, self._pairs = Tally(), Pairs()
+        self._chosen: tuple[Proxy, ...] | None = None
 
     def verify(self) -> Verified:
         interrupted = False
@@ -84,17 +87,18 @@ class _Verifying:
                 self._published.read_beside()
             self._settle()
             began = monotonic()
-            self._judge_workloads(self._deadline)
+            self._judge_workloads()
             self._await_workloads(monotonic() - began)
             number = self._published.number
             if self._wish.live:
                 self._judge_live()
             if number != self._published.number and self._seconds_left() and self._citadels():
-                self._judge_workloads(self._deadline)
+                self._judge_workloads_again()
         except KeyboardInterrupt:
             interrupted = True
             self._cut_short("interrupted")
         self._tally.settle(self._pairs)
+        self._name_absent()
         return self._verified(interrupted=interrupted)
 
     def _seconds_left(self) -> float:
@@ -119,24 +123,43 @@ class _Verifying:
 
         def look_again() -> None:
             self._published.read_again()
-            self._judge_workloads(None)  # half of a look would say less than the whole one before it
+            self._judge_workloads_again()
 
         rows = self._tally.rows
-        ends = self._end_of_stored() - 2 * took
+        ends = self._end_of_stored() - 2 * (took + self._published.took)
         wait_for_workloads(rows, self._published.now, look_again, self._reading.progress, ends)
 
     def _citadels(self) -> bool:
         return self._wish.stored and any(citadels_of(mesh) for mesh in self._published.meshes)
 
-    def _judge_workloads(self, deadline: float | None) -> None:
+    def _judge_workloads(self) -> None:
+        if self._wish.stored and not self._scope.public:
+            self._missing = self._judged_workloads(self._workloads, self._tally)
+
+    def _judge_workloads_again(self) -> None:
+        """Half of a look would say less than the whole one before it."""
         if not self._wish.stored or self._scope.public:
             return
-        self._tally.forget_half(Half.STORED)
-        self._workloads = Look(self._source)
+        look, tally = Look(self._source), Tally()
+        try:
+            missing = self._judged_workloads(look, tally)
+        except ToolError as error:
+            missing = ()
+            look.gaps.append(Gap(Ref("Secret", self._scope.namespace, "*"), Sight.WORKLOADS, error.message))
+        if self._has_seen_all(Half.STORED, look, self._workloads):
+            self._tally.forget_half(Half.STORED)
+            self._tally.take_over(tally)
+            self._workloads, self._missing = look, missing
+
+    def _judged_workloads(self, look: Look, tally: Tally) -> tuple[Ref, ...]:
         published = self._published
-        self._missing = judge_workloads(
-            self._workloads, published.meshes, self._scope, self._tally, published.now, deadline
-        )
+        return judge_workloads(look, published.meshes, self._scope, tally, published.now, self._deadline)
+
+    def _has_seen_all(self, half: Half, look: Look, before: Look) -> bool:
+        """Say whether a look has seen what the one before it has; what it could not see any more is lost."""
+        known = {(gap.ref, gap.sight) for gap in before.gaps}
+        self._lost[half] = tuple(gap for gap in look.gaps if (gap.ref, gap.sight) not in known)
+        return not self._lost[half]
 
     def _judge_live(self) -> None:
         self._name_machines()
@@ -153,25 +176,32 @@ class _Verifying:
         looking = Looking(
             source=self._source,
             references=references,
-            register=Register.of(published.meshes, self._tally),
+            register=Register.of(published.meshes, self._tally, complete=self._wish.stored and not self._scope.public),
             tally=self._tally,
             pairs=self._pairs,
             concurrency=self._wish.concurrency,
             progress=self._reading.progress,
+            namespace=self._scope.namespace,
         )
+        began = monotonic()
         proxies = self._proxies()
+        took = published.took + monotonic() - began
         looking.look(proxies, now, self._deadline)
         if not self._source.recorded:
             proxies = looking.again(proxies, self._proxies, now, self._deadline)
         if not self._wish.wait:
             return True
-        return wait(looking, proxies, self._proxies, lambda: self._stays(references), now, self._deadline)
+        ground = Ground(lambda: self._stays(references), self._proxies, self._has_lost, took)
+        return wait(looking, proxies, ground, now, self._deadline)
 
     def _stays(self, references: Mapping[str, Reference]) -> bool:
         """Read what is stored again: it is told as it is at the end, and may be of other roots by then."""
         if self._seconds_left():
             self._published.read_again()
         return _roots(references) == _roots(self._published.references)
+
+    def _has_lost(self) -> bool:
+        return bool(self._published.lost or self._lost.get(Half.LIVE))
 
     def _name_machines(self) -> None:
         """Virtual machines are no pods: nobody here can ask their proxies."""
@@ -183,15 +213,42 @@ class _Verifying:
             self._tally.miss(row, Gap(found.ref, Sight.MEMORY, why))
 
     def _proxies(self) -> tuple[Proxy, ...]:
-        """Those that are judged: narrowed by what was typed, and of the control planes that are."""
-        self._look.gaps = [gap for gap in self._look.gaps if gap.sight is not Sight.PROXIES]
+        """Those that are judged: narrowed by what was typed, and of the control planes that are.
+
+        Where they cannot be listed any more, those that were there.
+        """
+        look, first, wish = Look(self._source), self._chosen is None, self._wish
         if self._source.recorded and not self._source.holds("Pod"):
-            self._look.gaps.append(Gap(Ref("Pod", "", ""), Sight.PROXIES, "there are no pods in the recording"))
-        found = read_proxies(self._look, self._scope.namespace, self._wish.selector)
-        chosen = self._wish.targets.of(of_scope(found, self._published.meshes, self._scope))
-        if self._wish.targets and not chosen and not self._look.gaps:
-            raise ToolError(f"no proxy is there for {self._wish.targets}", "POD, POD.NAMESPACE or TYPE/NAME name one")
-        return chosen
+            look.gaps.append(Gap(Ref("Pod", "", ""), Sight.PROXIES, "there are no pods in the recording"))
+        try:
+            found = read_fleet(look, self._published.meshes, self._scope, wish.selector)
+            chosen = wish.targets.of(of_scope(found, self._published.meshes, self._scope))
+        except ToolError as error:
+            if first and not isinstance(error, Unseen):
+                raise
+            self._lost[Half.LIVE] = (Gap(Ref("Pod", self._scope.namespace, "*"), Sight.PROXIES, error.message),)
+            return self._chosen or ()
+        if first and wish.targets and not chosen and not look.gaps and not wish.stored:
+            raise ToolError(f"no proxy is there for {wish.targets}", "POD, POD.NAMESPACE or TYPE/NAME name one")
+        if self._has_seen_all(Half.LIVE, look, look if first else self._listing):
+            self._listing, self._chosen = look, chosen
+        return self._chosen or ()
+
+    def _name_absent(self) -> None:
+        """What was asked for and is not there is no less unknown for the rest that is judged.
+
+        A namespace without a proxy, or a mesh, is nothing wrong: that is only said, unless nothing else was asked.
+        """
+        if self._chosen is None:
+            return
+        wish, namespace = self._wish, self._scope.namespace
+        judged = any(row.half is Half.LIVE for row in self._tally.rows.values())
+        for place, why in tuple(absent(wish.targets, wish.selector, namespace, self._chosen, judged=judged)):
+            if wish.targets or wish.selector or not wish.stored:
+                row = Row(Half.LIVE, "proxy", place, level=Level.UNKNOWN, detail=why, moved=False)
+                self._tally.miss(row, Gap(place, Sight.PROXIES, why))
+            elif not self._listing.gaps:
+                self._look.remarks.append(why)
 
     def _cut_short(self, why: str) -> None:
         sights = ((Sight.WORKLOADS, self._wish.stored), (Sight.MEMORY, self._wish.live))
@@ -201,9 +258,10 @@ class _Verifying:
         published, wish = self._published, self._wish
         first, *others = published.meshes
         meshes = (replace(first, missing=(*first.missing, *self._missing)), *others)
-        looks = (published.look, self._workloads, self._look)
+        looks = (published.look, self._workloads, self._listing, self._look)
+        lost = (gap for gaps in self._lost.values() for gap in gaps)
         remarks = (*(mesh.remarks for mesh in meshes), *(look.remarks for look in looks))
-        unseen = (*published.gaps, *self._workloads.gaps, *self._look.gaps)
+        unseen = (*published.gaps, *(gap for look in looks[1:] for gap in look.gaps), *lost)
         everything = tuple(replace(mesh, gaps=(*mesh.gaps, *unseen)) for mesh in meshes)
         mesh_checks = MESH_CHECKS if wish.stored else MESH_CHECKS[:1]
         on_meshes = examine(everything, published.terms, mesh_checks)
@@ -231,7 +289,15 @@ class _Verifying:
 
     def _left_out(self, mesh_checks: tuple[Check, ...], holding_checks: tuple[Check, ...]) -> tuple[str, ...]:
         left = [one.id for one in MESH_CHECKS if one not in mesh_checks]
-        return (*left, *(one.id for one in LIVE_CHECKS if one not in holding_checks))
+        left += [one.id for one in LIVE_CHECKS if one not in holding_checks]
+        if not self._wish.stored or self._scope.public:
+            # A leaf that is a file is known again by its Secret alone.
+            rows = self._tally.rows.values()
+            files = any(
+                row.half is Half.LIVE and row.signed is None and row.not_after and not row.signer for row in rows
+            )
+            left += [leaf_verifies.id] if files and leaf_verifies in holding_checks else []
+        return tuple(left)
 
 
 def _roots(references: Mapping[str, Reference]) -> dict[str, tuple[object, ...]]:

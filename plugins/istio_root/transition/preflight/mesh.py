@@ -141,9 +141,8 @@ def proxies_unharmed(plan: Plan, _terms: Terms) -> Iterator[Problem]:
         yield Problem(row.place, row.detail)
     for row in plan.impact.mended:
         detail = "apart from the present root, and belongs to the next one: whoever takes that belongs to all again"
-        yield Problem(
-            row.place, detail, Level.WARNING, hint="restart what runs them after the change: they take it then"
-        )
+        hint = "once the new root is loaded, restart what runs them: they take it then"
+        yield Problem(row.place, detail, Level.WARNING, hint=hint)
     for row in plan.impact.apart:
         detail = f"already apart from the others: {row.detail}"
         yield Problem(row.place, detail, Level.WARNING, hint="kubectl istio-certverify --live tells more")
@@ -154,7 +153,8 @@ def proxies_unharmed(plan: Plan, _terms: Terms) -> Iterator[Problem]:
     Level.WARNING,
     says="every proxy takes the next root before the one that it holds ends",
     needs=(Sight.PROXIES, Sight.MEMORY),
-    hint="restart what runs them after the change, by the commands below: from that moment on they refuse each other",
+    hint="once the new root is loaded, restart what runs them by the commands below, before theirs ends: with a root "
+    "that has ended they refuse everybody",
 )
 def proxies_in_time(plan: Plan, _terms: Terms) -> Iterator[Problem]:
     if plan.root is None or plan.expired:
@@ -183,7 +183,7 @@ def rights_held(plan: Plan, _terms: Terms) -> Iterator[Problem]:
     Level.WARNING,
     says="every proxy takes a new root while it runs",
     needs=(Sight.PROXIES,),
-    hint="upgrade them, or restart them after the change and before the old root ends",
+    hint="upgrade them, or restart them once the new root is loaded and before the old one ends",
 )
 def proxies_reload(plan: Plan, _terms: Terms) -> Iterator[Problem]:
     for one in plan.impact.keeps_old:

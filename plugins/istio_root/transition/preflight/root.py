@@ -60,6 +60,14 @@ def root_proven(plan: Plan, _terms: Terms) -> Iterator[Problem]:
             yield Problem(plan.secret.ref, refusal)
 
 
+def ends_too_early(plan: Plan) -> bool:
+    """A root that ends later than one of the usual life would is left alone: nobody has asked for a shorter one."""
+    asked = plan.wish.lifetime is not None and plan.stage is Stage.FRESH
+    if plan.secret is None or plan.root is None or not (plan.writes or asked):
+        return False
+    return plan.root.not_after - plan.ends > (timedelta(0) if plan.writes else AS_LONG)
+
+
 @check(
     "lifetime-gains",
     Level.CRITICAL,
@@ -68,13 +76,9 @@ def root_proven(plan: Plan, _terms: Terms) -> Iterator[Problem]:
     hint="give a longer --lifetime: no edition ends what is trusted already, that needs another key",
 )
 def lifetime_gains(plan: Plan, _terms: Terms) -> Iterator[Problem]:
-    """A root that ends later than one of the usual life would is left alone: nobody has asked for a shorter one."""
-    root, asked = plan.root, plan.wish.lifetime is not None and plan.stage is Stage.FRESH
-    if plan.secret is None or root is None or not (plan.writes or asked):
-        return
-    if root.not_after - plan.ends > (timedelta(0) if plan.writes else AS_LONG):
-        left = spoken_span(root.not_after - plan.now)
-        yield Problem(plan.secret.ref, f"it has {left} left, and would end sooner, on {plan.ends:%Y-%m-%d}")
+    if plan.secret and plan.root and ends_too_early(plan):
+        left = spoken_span(plan.root.not_after - plan.now)
+        yield Problem(plan.secret.ref, f"it has {left} left, and a new one would end sooner, on {plan.ends:%Y-%m-%d}")
 
 
 @check(
