@@ -180,7 +180,7 @@ def test_where_the_secrets_cannot_be_listed_again_what_was_seen_of_them_stands_b
     with serve(behind_citadel()) as server:
         secrets = {"fieldSelector": "*key-and-cert*"}
         server.faults.add(Answer(503), path="*/secrets", query=secrets, when=lambda _: next(number) > 0)
-        done = typed(server, "--stored", "--wait", "--timeout", "5s", "-o", "json", module="istio_certverify")
+        done = typed(server, "--stored", "--wait", "--timeout", "15s", "-o", "json", module="istio_certverify")
     found = json.loads(done.stdout)
     behind = [row["level"] for row in found["rows"] if "root-held" in row["checks"]]
     (held,) = (one for one in found["findings"] if one["check"] == "root-held")

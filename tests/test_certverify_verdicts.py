@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,8 +47,8 @@ def test_a_living_mesh_gets_the_same_report(name: str, tmp_path: Path) -> None:
 
 
 def told(mesh: Mesh, *arguments: str, forbidden: str = "") -> tuple[int, list[str]]:
-    """Exit code and lines of the command line on the pretend cluster."""
-    with serve(mesh) as server:
+    """Exit code and lines of the command line on the pretend cluster, as if the mesh had been described just now."""
+    with serve(replace(mesh, now=datetime.now(UTC))) as server:
         if forbidden:
             server.access.forbid("list", forbidden)
         done = typed(server, *arguments, module="istio_certverify")

@@ -198,10 +198,10 @@ class TestOddObjects:
                 "Expected `object | null`",
             ),
             ({"metadata": {"name": "a"}, "data": {"k": 1}}, "Secret a", "Expected `str | null`, got `int`"),
-            ({"metadata": {"namespace": "bank"}}, "Secret bank/", "Object missing required field `name`"),
-            ({"metadata": None}, "Secret ", "Expected `object`, got `null`"),
-            ({}, "Secret ", "Object missing required field `metadata`"),
-            (7, "Secret ", "Expected `object`, got `int`"),
+            ({"metadata": {"namespace": "bank"}}, "Secret bank/*", "Object missing required field `name`"),
+            ({"metadata": None}, "Secret *", "Expected `object`, got `null`"),
+            ({}, "Secret *", "Object missing required field `metadata`"),
+            (7, "Secret *", "Expected `object`, got `int`"),
         ],
     )
     def test_one_of_another_shape_is_named_and_the_rest_is_read(
