@@ -176,11 +176,18 @@ def test_a_citadel_that_does_not_work_is_waited_for_until_time_is_up_and_told_wh
 
 
 def test_where_the_secrets_cannot_be_listed_again_what_was_seen_of_them_stands_beside_a_gap() -> None:
-    number = count()
-    with serve(behind_citadel()) as server:
-        secrets = {"fieldSelector": "*key-and-cert*"}
-        server.faults.add(Answer(503), path="*/secrets", query=secrets, when=lambda _: next(number) > 0)
-        done = typed(server, "--stored", "--wait", "--timeout", "15s", "-o", "json", module="istio_certverify")
+    for seconds in (15, 60):  # a machine that was busy for a while has looked but once
+        with serve(behind_citadel()) as server:
+            number = count()
+            secrets = {"fieldSelector": "*key-and-cert*"}
+            server.faults.add(
+                Answer(503), path="*/secrets", query=secrets, when=lambda _, number=number: next(number) > 0
+            )
+            args = ("--stored", "--wait", "--timeout", f"{seconds}s", "-o", "json")
+            done = typed(server, *args, module="istio_certverify")
+            looks = next(number)
+        if looks > 1:
+            break
     found = json.loads(done.stdout)
     behind = [row["level"] for row in found["rows"] if "root-held" in row["checks"]]
     (held,) = (one for one in found["findings"] if one["check"] == "root-held")
