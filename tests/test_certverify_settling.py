@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from threading import Timer
 from typing import TYPE_CHECKING
@@ -179,14 +180,12 @@ def test_where_the_secrets_cannot_be_listed_again_what_was_seen_of_them_stands_b
     for seconds in (15, 60):  # a machine that was busy for a while has looked but once
         with serve(behind_citadel()) as server:
             number = count()
+            later = partial(lambda number, _request: next(number) > 0, number)
             secrets = {"fieldSelector": "*key-and-cert*"}
-            server.faults.add(
-                Answer(503), path="*/secrets", query=secrets, when=lambda _, number=number: next(number) > 0
-            )
+            server.faults.add(Answer(503), path="*/secrets", query=secrets, when=later)
             args = ("--stored", "--wait", "--timeout", f"{seconds}s", "-o", "json")
             done = typed(server, *args, module="istio_certverify")
-            looks = next(number)
-        if looks > 1:
+        if next(number) > 1:
             break
     found = json.loads(done.stdout)
     behind = [row["level"] for row in found["rows"] if "root-held" in row["checks"]]
