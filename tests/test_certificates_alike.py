@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from base64 import b64decode, encodebytes
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from sandbox import Ca, Leaf
 from sandbox.issuing import ca_certificate, leaf_certificate, pem, private_key
 
 FILES = sorted(path for path in (Path(cryptography_vectors.__file__).parent / "x509").rglob("*") if path.is_file())
-COMPARED = tuple(field.name for field in fields(Certificate) if field.name != "parsed")
+COMPARED = tuple(name for name in Certificate.__struct_fields__ if name != "parsed")
 BEGIN, END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 MUTANTS = 6_000
 RSA = bytes.fromhex("300d06092a864886f70d0101010500")  # the algorithm of a key

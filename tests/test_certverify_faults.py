@@ -255,6 +255,7 @@ CROWDS: Mapping[str, Mesh] = {  # longer than a page, and what is wrong is on th
 @pytest.mark.parametrize("path", CROWDS)
 def test_a_list_that_was_forgotten_halfway_loses_and_doubles_nothing(path: str) -> None:
     with serve(CROWDS[path]) as server:
+        server.shorten_pages(500)
         wanted = live(server)
         assert levels(wanted)
         expired: list[Request] = []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-
 from meshtrust.start import start
 
 TYPE_CHECKING = False  # see meshtrust.start
@@ -12,8 +10,6 @@ if TYPE_CHECKING:
 
 
 def main() -> NoReturn:
-    # It reads once, and ends: looking for rings among thousands of pods would be a fifth of its time.
-    gc.disable()
     start("istio-proxyver", "istio_proxyver.app")
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - msgspec resolves the annotations of the shapes at run time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, Required, TypedDict
 
+from msgspec import Struct, structs
 
-@dataclass(frozen=True, slots=True, order=True)
-class Ref:
+
+class Ref(Struct, frozen=True, order=True):
     """Where a fact stands: an object, and the data key inside it. Cluster-scoped objects have no namespace.
 
     Without a name it stands for all of the kind, or for those of the namespace.
@@ -20,7 +21,7 @@ class Ref:
     part: str = ""
 
     def at(self, part: str) -> Ref:
-        return replace(self, part=part)
+        return structs.replace(self, part=part)
 
     def __str__(self) -> str:
         name = self.name or "*"
@@ -28,15 +29,17 @@ class Ref:
         return f"{self.kind} {place} [{self.part}]" if self.part else f"{self.kind} {place}"
 
 
-@dataclass(frozen=True, slots=True)
-class KubeObject:
+class KubeObject(Struct, frozen=True):
     """An object as Kubernetes gives it, cut down to the fields that its `Kind` declares.
 
     The body of a Secret may hold a private key: it is never printed, so it is left out of the repr.
     """
 
     ref: Ref
-    body: Mapping[str, Any] = field(repr=False)
+    body: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return f"KubeObject({self.ref!r})"
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -409,6 +412,7 @@ class Kind:
     """How the API server calls a kind: `versions` are apiVersions, the preferred one first.
 
     `typed` makes it a view of another kind, `of`: only its objects of that type, cut down to another shape.
+    `page` is how many an answer may hold: kubectl's number is as fast as any where they are large.
     """
 
     name: str
@@ -418,8 +422,10 @@ class Kind:
     namespaced: bool = True
     of: str = ""
     typed: str = ""
+    page: int = 500
 
 
+_SMALL = 5000  # a page of those that are a few hundred octets each: their time is that of the round trips
 _NETWORKING = ("networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3")
 
 KINDS: Mapping[str, Kind] = {
@@ -428,10 +434,10 @@ KINDS: Mapping[str, Kind] = {
         Kind("Secret", "secrets", Secret),
         Kind("WorkloadSecret", "secrets", WorkloadSecret, of="Secret", typed="istio.io/key-and-cert"),
         Kind("RemoteSecret", "secrets", RemoteSecret, of="Secret"),
-        Kind("ServiceAccount", "serviceaccounts", ServiceAccount),
+        Kind("ServiceAccount", "serviceaccounts", ServiceAccount, page=_SMALL),
         Kind("ConfigMap", "configmaps", ConfigMap),
         Kind("Pod", "pods", Pod),
-        Kind("Namespace", "namespaces", Namespace, namespaced=False),
+        Kind("Namespace", "namespaces", Namespace, namespaced=False, page=_SMALL),
         Kind("Deployment", "deployments", Deployment, versions=("apps/v1",)),
         Kind(
             "ClusterTrustBundle",

@@ -203,6 +203,14 @@ class Server:
         """Let every `continue` token given out so far be expired."""
         self._in_loop(lambda api: api.store.compact())
 
+    def shorten_pages(self, most: int) -> None:
+        """Let no page be longer, where pages are asked for."""
+
+        def shorten(api: Api) -> None:
+            api.store.longest_page = most
+
+        self._in_loop(shorten)
+
     def set_clock_offset(self, offset: timedelta) -> None:
         def set_offset(api: Api) -> None:
             api.clock_offset = offset

@@ -36,6 +36,7 @@ class Store:
         self.catalogue = Catalogue(known)
         self.version = max((int(body["metadata"]["resourceVersion"]) for body in known), default=1000)
         self._compacted = 0
+        self.longest_page: int | None = None  # where pages are asked for, however long
         grouped: dict[Resource, list[Entry]] = {resource: [] for resource in self.catalogue.resources}
         for body in known:
             grouped[self.catalogue.of(body)].append(entry_of(body))
@@ -69,7 +70,8 @@ class Store:
         selected = query.get("labelSelector", "") + query.get("fieldSelector", "")
         matching = self._matching(entries, target, query) if selected or target.namespace or target.name else entries
         begin = bisect_left(matching, start, key=lambda entry: entry.key)
-        limit = int(query.get("limit") or 0) or len(matching)
+        asked = int(query.get("limit") or 0)
+        limit = min(asked, self.longest_page or asked) or len(matching)
         found, rest = matching[begin : begin + limit], len(matching) - begin - limit
         if rest <= 0:
             return Page(found, version, "", None)

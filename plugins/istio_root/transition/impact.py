@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from istio_root.transition.policies import uses_mutual_tls
 from meshtrust.findings import Level
@@ -165,7 +167,7 @@ def _held(
 def _as_they_move(tally: Tally, mounted: set[Ref]) -> Iterator[Row]:
     """What is mounted as a file does not come with the next leaf, but when its Secret is rewritten."""
     for row in sorted(tally.rows.values(), key=lambda row: row.place):
-        yield replace(row, moves_by=None) if row.place in mounted else row
+        yield structs.replace(row, moves_by=None) if row.place in mounted else row
 
 
 def _gaps(tally: Tally) -> Iterator[Gap]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha1, sha256
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
+from msgspec import Struct
 
 from meshtrust.certificates.der import bit_string
 
@@ -58,8 +58,7 @@ class Kinship(StrEnum):
     OTHER_KEY = "another key"
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Certificate:
+class Certificate(Struct, frozen=True, eq=False, kw_only=True):
     """One certificate, read whole: what does not parse is a `Bundle.broken`, never an error later.
 
     Two are equal whose octets are.
@@ -70,14 +69,14 @@ class Certificate:
 
     fingerprint: str
     subject: str
-    subject_bytes: bytes = field(repr=False)
-    issuer_bytes: bytes = field(repr=False)
+    subject_bytes: bytes
+    issuer_bytes: bytes
     serial: int
     not_before: datetime
     not_after: datetime
     key: str
-    key_bytes: bytes = field(repr=False)
-    tbs: bytes = field(repr=False)
+    key_bytes: bytes
+    tbs: bytes
     subject_key_identifier: bytes | None = None
     authority_key_identifier: bytes | None = None
     is_ca: bool = False
@@ -86,7 +85,10 @@ class Certificate:
     signature: str
     organizations: tuple[str, ...]
     uris: tuple[str, ...] = ()
-    parsed: x509.Certificate = field(repr=False)
+    parsed: x509.Certificate
+
+    def __repr__(self) -> str:
+        return f"Certificate({self.short} {self.subject!r}, {self.serial}, {self.not_before} to {self.not_after})"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Certificate) and self.fingerprint == other.fingerprint
@@ -151,8 +153,7 @@ class Certificate:
         return Kinship.EDITION
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
+class Bundle(Struct, frozen=True):
     """The certificates of one text in their order, and why each block that is not one could not be read."""
 
     certificates: tuple[Certificate, ...] = ()

@@ -9,8 +9,6 @@ from urllib.parse import quote, urlencode
 if TYPE_CHECKING:
     from meshtrust.objects import Kind
 
-PAGE = 500  # items of one answer: kubectl's, and as fast as any
-
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -19,8 +17,7 @@ class Question:
     namespace: str = ""
     name: str = ""
     selector: str = ""
-    limit: int = PAGE
-    after: str = ""  # the `continue` of the page before
+    after: str | None = ""  # the `continue` of the page before; None asks for all in one piece
 
     @property
     def of_one(self) -> bool:
@@ -48,8 +45,8 @@ class Question:
         fields = [f"metadata.name={self.name}"] if self.name else []
         fields += [f"type={self.kind.typed}"] if self.kind.typed else []
         wanted = {
-            "limit": str(self.limit) if self.limit else "",
-            "continue": self.after,
+            "limit": "" if self.after is None else str(self.kind.page),
+            "continue": self.after or "",
             "fieldSelector": ",".join(fields),
             "labelSelector": self.selector,
         }
@@ -84,4 +81,4 @@ class Question:
         return replace(self, after=after)
 
     def at_once(self) -> Question:
-        return replace(self, limit=0, after="")
+        return replace(self, after=None)

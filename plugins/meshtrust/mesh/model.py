@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
@@ -163,8 +165,7 @@ class Place:
     ending: bool
 
 
-@dataclass(frozen=True, slots=True)
-class WorkloadCertificate:
+class WorkloadCertificate(Struct, frozen=True):
     """What Citadel keeps for a ServiceAccount: the bundle, and the leaf with what stands between it and the root."""
 
     ref: Ref

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, structs
 
 from meshtrust.certificates import Certificate, Peer, chain, refusal
 from meshtrust.checks import home_copies, roots_now, signing_root
@@ -27,8 +29,7 @@ class Half(StrEnum):
     LIVE = "live"
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """The dates of a leaf: all that is known of one that is a file of its proxy.
 
     `grace` is the share of its life that is left when its holder asks for the next one.
@@ -45,8 +46,7 @@ class Span:
         return self.not_after - life * (self.grace - _JITTER) + _BACK_DATED
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(Struct, frozen=True):
     """What one holder has: a Secret of Citadel's, a proxy, one identity of a ztunnel.
 
     kind: what it is called in a summary; peer: whose rules its holder goes by
@@ -106,8 +106,7 @@ class Reference:
         return cls(mesh, roots, bundle, roots if known.issuperset(roots) else bundle)
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """One holder, held against its mesh; what several rules ask is worked out once.
 
     moved: whether it holds the roots that sign now
@@ -148,7 +147,7 @@ class Case:
         case = cls(holding, roots, moved, signed, once_signed, None)
         waits = not moved or signed is False
         if waits and holding.half is Half.LIVE and not holding.signer and holding.span:
-            return replace(case, moves_by=holding.span.renewed_by)
+            return structs.replace(case, moves_by=holding.span.renewed_by)
         return case
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from meshtrust.checks import copies_agree, roots_now
 from meshtrust.findings import Level
@@ -48,7 +49,7 @@ class _Said:
         for place in list(self._said):
             row = self.row(place.kind, place)
             missing = not _COPIES.isdisjoint(row.checks)
-            yield replace(row, stand=Stand.MISSING) if missing else row
+            yield structs.replace(row, stand=Stand.MISSING) if missing else row
 
 
 _COPIES, _EDITIONS = {copies_agree.id, copies_complete.id}, {copies_agree.id, webhooks_agree.id}
@@ -84,4 +85,4 @@ def _judged(row: Row, *, known: bool) -> Row:
     """What could be held against nothing is not fine."""
     if known or row.level is not Level.OK:
         return row
-    return replace(row, level=Level.UNKNOWN, detail="no root is known", stand=Stand.UNKNOWN)
+    return structs.replace(row, level=Level.UNKNOWN, detail="no root is known", stand=Stand.UNKNOWN)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, structs
 
 from meshtrust.findings import Check, Finding, Level, Problem
 from meshtrust.verification.holding import Half
@@ -39,8 +41,7 @@ class Stand(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """What is said of one holder. `trusts` are fingerprints, None where its bundle was not seen."""
 
     half: Half
@@ -124,7 +125,7 @@ class Tally:
     def expect(self, place: Ref, by: datetime, remark: str) -> None:
         """Say when one moves, where that shows only in all of them."""
         row = self.rows[place]
-        self.rows[place] = replace(row, moves_by=by, detail=row.detail + remark)
+        self.rows[place] = structs.replace(row, moves_by=by, detail=row.detail + remark)
         for problems in self._problems.values():
             if problem := problems.get(place):
                 problems[place] = replace(problem, detail=problem.detail + remark)
@@ -141,7 +142,7 @@ class Tally:
             if known.level is Level.CRITICAL:
                 continue  # what is said of it already says why
             text = f"{known.detail}; {detail}" if known.detail else detail
-            self.rows[place] = replace(
+            self.rows[place] = structs.replace(
                 known,
                 level=leaf_accepted.level,
                 detail=text,
@@ -170,7 +171,9 @@ def _level(check: Check, problem: Problem) -> Level:
 
 def _row(case: Case, found: list[tuple[Check, Problem]], now: datetime) -> Row:
     holding = case.holding
-    signer = f"signed for by {holding.signer}: judged by its dates" if holding.signer else ""
+    details = [problem.detail for _, problem in found]
+    if holding.signer:
+        details.append(f"signed for by {holding.signer}: judged by its dates")
     level = max((_level(*one) for one in found), default=Level.OK if case.roots else Level.UNKNOWN)
     return Row(
         half=holding.half,
@@ -181,7 +184,7 @@ def _row(case: Case, found: list[tuple[Check, Problem]], now: datetime) -> Row:
         not_after=holding.span.not_after if holding.span else None,
         moves_by=case.moves_by,
         level=level,
-        detail="; ".join(dict.fromkeys((*(problem.detail for _, problem in found), *((signer,) if signer else ())))),
+        detail="; ".join(dict.fromkeys(details)),
         checks=tuple(dict.fromkeys(one.id for one, _ in found)),
         identity=holding.identity,
         owner=holding.owner,
@@ -194,8 +197,10 @@ def _row(case: Case, found: list[tuple[Check, Problem]], now: datetime) -> Row:
 
 def _stand(case: Case, worst: set[str], level: Level, now: datetime) -> Stand:
     """By the worst of the checks that say something of it."""
-    if level in {Level.OK, Level.UNKNOWN}:
-        return Stand.FINE if level is Level.OK else Stand.UNKNOWN
+    if level is Level.OK:
+        return Stand.FINE
+    if level is Level.UNKNOWN:
+        return Stand.UNKNOWN
     if case.holding.unkept:
         return Stand.UNKEPT
     if level is Level.WARNING and (root_held.id in worst or (leaf_verifies.id in worst and case.once_signed)):
