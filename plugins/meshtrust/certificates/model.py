@@ -93,6 +93,9 @@ class Certificate(Struct, frozen=True, eq=False, kw_only=True):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Certificate) and self.fingerprint == other.fingerprint
 
+    def __ne__(self, other: object) -> bool:  # that of a Struct does not ask `__eq__`
+        return not self == other
+
     def __hash__(self) -> int:
         return hash(self.fingerprint)
 
