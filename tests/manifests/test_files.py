@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,8 +39,10 @@ def nobody(folder: Path) -> Iterator[None]:
     """Root may read everything: be somebody else for a while, who may enter the folder."""
     root = os.geteuid() == 0
     if root:
-        for parent in (folder, *folder.parents[:2]):  # those that pytest made
-            parent.chmod(0o755)
+        for parent in (folder, *folder.parents):
+            if parent == Path(tempfile.gettempdir()):
+                break
+            parent.chmod(0o755)  # those that pytest made
         os.seteuid(65534)
     try:
         yield
