@@ -67,4 +67,8 @@ gc.set_threshold(1_000_000)
 # Names of hosts are in ASCII: urllib3 refuses others. The real codec would bring the Unicode tables along, 1 MB.
 codecs.register(lambda name: codecs.lookup("ascii") if name == "idna" else None)
 
+# tabulate can make tables of HTML. Nobody asks for one: the names of two thousand characters stay behind.
+entities = sys.modules["html.entities"] = type(sys)("html.entities")
+entities.html5 = {}
+
 sys.meta_path.insert(0, UnpackingFinder)

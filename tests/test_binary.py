@@ -286,7 +286,7 @@ class TestProxyver:
         with serve(PROXY_CASES["one-1.1.5"].mesh) as server:
             done = binary("istio-proxyver", command=("kubectl",), environment=binary.environment | server.environment)
         assert (done.returncode, done.stderr) == (2, "")
-        assert "kubectl -n bank rollout restart deployment/ledger" in done.stdout
+        assert "kubectl rollout restart deploy/ledger -n bank" in done.stdout
 
     @pytest.mark.parametrize("name", PROXY_CASES)
     def test_it_agrees_with_the_source(self, binary: Binary, name: str) -> None:

@@ -24,6 +24,8 @@ from meshtrust.certificates import (
 from sandbox.issuing import ca_certificate, pem, private_key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sandbox import Ca
 
 
@@ -158,6 +160,26 @@ def test_order_white_space_and_text_between_blocks_do_not_matter() -> None:
     loose = parse_pem(f"# our roots\r\n{two}\n\n  Subject: O=x\n{one}\n".replace("\n", "\r\n"))
     assert set(plain.certificates) == set(loose.certificates)
     assert loose.broken == ()
+
+
+@pytest.mark.parametrize(
+    ("found", "edit"),
+    [
+        (1, lambda text: text.replace("\n", "  \r\n")),
+        (1, lambda text: text.replace("\nMI", "\n   MI")),
+        (1, str.rstrip),
+        (0, lambda text: f" {text}"),
+        (0, lambda text: f"\ufeff{text}"),
+        (0, lambda text: text.replace("-----END", " -----END")),
+        (0, lambda text: text.replace("\n", "")),
+        (0, lambda text: f"{text.rstrip()}{text}"),
+    ],
+)
+def test_marks_stand_alone_on_their_lines_or_nobody_reads_what_is_between(
+    found: int, edit: Callable[[str], str]
+) -> None:
+    bundle = parse_pem(edit(pem([ca_certificate(ROOT, NOW)])))
+    assert (len(bundle.certificates), not bundle.broken) == (found, bool(found))
 
 
 def test_what_is_no_revocation_list_is_refused() -> None:

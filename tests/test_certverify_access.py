@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshes import NOW
+from meshes import NOW, STRANGE, citadel
 from meshtrust.cluster import Cluster, Connection
 from meshtrust.errors import ToolError
 from meshtrust.manifests import Recording
 from meshtrust.manifests.recorder import Recorder
 from meshtrust.source import Scope
-from sandbox import Answer, Cut, Edit, Namespace, Proxy, Reset, Silence
+from sandbox import Account, Answer, ControlPlane, Cut, Edit, Namespace, Proxy, Reset, Silence
 from sandbox.server import serve
 from transitions import typed
-from verified_meshes import BEHIND, CASES, EVERYTHING, UNSEEN, proxies
+from verified_meshes import BEHIND, CASES, EVERYTHING, UNSEEN, proxies, two_citadels
 from verifying import details, levels, live, recorded, verified
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from meshtrust.report import Report
+    from sandbox import Mesh
     from sandbox.server import Server
 
 HEALTHY = proxies()
@@ -101,6 +102,66 @@ def test_a_right_that_is_missing_in_many_namespaces_is_said_once_with_their_numb
     assert "cannot list pods in namespace" not in done.stdout
 
 
+TWO = CASES["healthy-two-meshes"].mesh
+
+
+@pytest.mark.parametrize("refused", [("pods",), ("pods", "namespaces", "configmaps")])
+def test_where_a_control_plane_could_not_be_looked_for_its_webhooks_are_no_orphans(refused: tuple[str, ...]) -> None:
+    with serve(TWO) as server:
+        for resource in refused:
+            server.access.forbid("list", resource, namespace="")
+        done = typed(server, "--stored", module="istio_certverify")
+    lines = done.stdout.splitlines()
+    assert (done.returncode, "orphan" in done.stdout, "critical" in done.stdout) == (3, False, False)
+    assert sum("cannot list pods" in line for line in lines) == 1
+    seen = "  Namespace istio-two: not seen: 3 webhooks call it, and no control plane could be looked for there"
+    assert lines[lines.index(seen) + 1] == "  -> -i istio-two judges that control plane"
+
+
+def test_a_home_that_may_not_be_looked_at_either_was_not_seen() -> None:
+    with serve(replace(TWO, others=tuple(replace(two, home="aks-istio-system") for two in TWO.others))) as server:
+        for place in ("", "aks-istio-system"):
+            server.access.forbid("list", "pods", namespace=place)
+        done = typed(server, "--stored", module="istio_certverify")
+    assert (done.returncode, "orphan" in done.stdout) == (3, False)
+    assert "at the cluster scope: looked only in istio-system (-i names another)" in done.stdout
+
+
+def test_what_no_control_plane_answers_is_an_orphan_where_all_of_them_could_be_looked_for() -> None:
+    gone = Edit(kind="Deployment", namespace="istio-two", name="istiod-two")
+    none = tuple(replace(two, control_planes=(ControlPlane(revision="two", replicas=0),)) for two in TWO.others)
+    with serve(replace(TWO, others=tuple(replace(two, edits=(gone,)) for two in none))) as server:
+        seen = typed(server, "--stored", module="istio_certverify")
+        server.access.forbid("list", "pods", namespace="")
+        unseen = typed(server, "--stored", module="istio_certverify")
+    assert ("an orphan" in seen.stdout, "an orphan" in unseen.stdout) == (True, False)
+
+
+@pytest.mark.parametrize("named", ["istio-system", "istio-two"])
+def test_a_control_plane_that_is_named_is_not_held_against_one_that_was_not_seen(named: str) -> None:
+    with serve(TWO) as server:
+        server.access.forbid("list", "pods", namespace="")
+        done = typed(server, "--stored", "-i", named, module="istio_certverify")
+    assert (done.returncode, done.stdout.splitlines()[-1].startswith("ok: checked ")) == (0, True)
+
+
+def test_a_proxy_of_a_control_plane_that_could_not_be_looked_for_is_unknown() -> None:
+    with serve(TWO) as server:
+        server.access.forbid("list", "pods", namespace="")
+        done = typed(server, "--live", "-n", "factory", module="istio_certverify")
+        named = typed(server, "--live", "-n", "factory", "-i", "istio-two", module="istio_certverify")
+    assert (done.returncode, named.returncode) == (3, 0)
+    assert ": not seen: its control plane in istio-two could not be looked for" in done.stdout
+
+
+def test_the_secrets_of_a_citadel_that_could_not_be_looked_for_are_neither_wrong_nor_missing() -> None:
+    with serve(two_citadels()) as server:
+        server.access.forbid("list", "pods", namespace="")
+        done = typed(server, "--stored", module="istio_certverify")
+    assert (done.returncode, "warning" in done.stdout, "critical" in done.stdout) == (3, False, False)
+    assert "  Namespace istio-two: not seen: namespaces are labelled for the Citadel there, and " in done.stdout
+
+
 def test_on_a_mesh_of_istiod_leftovers_that_may_not_be_listed_are_no_gap(server: Server) -> None:
     server.access.forbid("list", "secrets")
     assert levels(live(server)) == {}
@@ -110,6 +171,49 @@ def test_on_a_mesh_of_citadel_secrets_that_may_not_be_listed_are_unknown() -> No
     with serve(CASES["healthy-citadel"].mesh) as server:
         server.access.forbid("list", "secrets")
         assert levels(live(server, live=False))["leaf-named"] == "unknown"
+
+
+SOME_SECRETS = citadel(namespaces=(Namespace("bank", accounts=tuple(Account(f"t{at:03}") for at in range(600))),))
+
+
+@pytest.mark.parametrize(
+    ("fault", "query", "narrowed"),
+    [(Answer(403), {}, ()), (Answer(500), {"continue": "?*"}, ()), (Answer(403), {}, ("-n", "bank"))],
+)
+def test_secrets_of_citadel_that_were_not_all_listed_are_not_missing(
+    fault: Answer, query: Mapping[str, str], narrowed: tuple[str, ...]
+) -> None:
+    with serve(SOME_SECRETS) as server:
+        server.shorten_pages(500)
+        server.faults.add(fault, path="/api/v1/*secrets", query={"fieldSelector": "type*"} | dict(query))
+        done = typed(server, "--stored", *narrowed, module="istio_certverify")
+    assert (done.returncode, "missing" in done.stdout, "Secret" in done.stdout) == (3, False, True)
+
+
+@pytest.mark.parametrize("mesh", [HEALTHY, CASES["healthy-citadel"].mesh])
+def test_a_namespace_that_does_not_exist_is_unknown(mesh: Mesh) -> None:
+    with serve(mesh) as server:
+        done = typed(server, "-n", "nope", module="istio_certverify")
+    assert (done.returncode, "missing" in done.stdout) == (3, False)
+    assert "  Namespace nope: not seen: no namespace nope" in done.stdout.splitlines()
+
+
+def test_without_the_labels_of_namespaces_no_secret_is_deleted_that_citadel_may_not_make_anew() -> None:
+    left = Namespace("left", labels={"ca.istio.io/override": "false"}, accounts=(Account("old", holds=(STRANGE,)),))
+    with serve(citadel(namespaces=(left,))) as server:
+        server.access.forbid("list", "namespaces")
+        done = typed(server, "--stored", module="istio_certverify")
+    assert (done.returncode, "critical" in done.stdout, "kubectl delete" in done.stdout) == (3, False, False)
+    assert "whether anybody keeps it current was not seen" in done.stdout
+
+
+@pytest.mark.parametrize("case", ["stale-copy-in-a-deselected-namespace", "no-copy-in-a-deselected-namespace"])
+@pytest.mark.parametrize(("verb", "resource"), [("list", "namespaces"), ("get", "configmaps")])
+def test_without_selectors_or_labels_no_copy_is_critical_or_missing(case: str, verb: str, resource: str) -> None:
+    with serve(CASES[case].mesh) as server:
+        server.access.forbid(verb, resource)
+        done = typed(server, "--stored", module="istio_certverify")
+    assert (done.returncode, "critical" in done.stdout, "missing" in done.stdout) == (3, False, False)
 
 
 def test_the_public_objects_alone_are_a_reference(server: Server) -> None:
@@ -200,11 +304,36 @@ def test_a_request_that_hangs_takes_no_longer_than_is_left_of_the_time_and_the_r
     assert any(why.endswith("no answer before --timeout") for why in unseen)
 
 
-def test_where_already_the_first_request_hangs_nothing_was_read_when_time_is_up(server: Server) -> None:
+@pytest.mark.parametrize(
+    ("options", "why", "hint"),
+    [
+        (
+            ("--timeout", "1s", "--request-timeout", "0"),
+            "cannot list pods at the cluster scope: no answer before --timeout",
+            "a longer --timeout gives it more time",
+        ),
+        (
+            ("--request-timeout", "1s"),
+            "Unable to connect to the server: no answer from ADDRESS within 1s",
+            "--request-timeout 60s waits longer, 0 without an end",
+        ),
+    ],
+)
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_where_already_the_first_request_hangs_nothing_was_read_when_time_is_up(
+    server: Server, options: tuple[str, ...], why: str, hint: str, form: str
+) -> None:
+    why = why.replace("ADDRESS", server.url.rpartition("/")[2])
     server.faults.add(Silence())
-    done = typed(server, "--timeout", "1s", "--request-timeout", "0", module="istio_certverify")
-    assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr.startswith("error: cannot list pods at the cluster scope: no answer before --timeout")
+    done = typed(server, *options, "-o", form, module="istio_certverify")
+    assert (done.returncode, done.stderr) == (3, f"error: {why} - {hint}\n")
+    if form == "table":
+        assert done.stdout == ""
+        return
+    told = json.loads(done.stdout)
+    (finding,) = told["findings"]
+    assert (told["status"], told["counts"], told["rows"]) == ("unknown", {"checked": 0, "unseen": 1}, [])
+    assert (finding["check"], finding["unseen"][0]["why"], finding["hint"]) == ("mesh-read", why, hint)
 
 
 def test_a_recording_of_what_was_reached_before_the_deadline_is_written(server: Server, tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ import pytest
 import yaml
 
 from meshes import CASES as CAS
-from meshes import NOW, STRANGE, istiod
+from meshes import NOW, STRANGE, citadel, istiod
 from sandbox import Account, Authority, ControlPlane, Edit, Identity, Namespace, Proxy
 from sandbox.issuing import key_pem
 from sandbox.server import serve
-from verified_meshes import CASES, dump, proxies, selecting
+from verified_meshes import CASES, dump, edited, proxies, selecting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -409,6 +409,80 @@ def test_no_private_key_is_in_any_output_or_recording(shell: Shell, era: str) ->
             assert b64encode(key[shift + 300 : shift + 600].encode()).decode()[4:-8] not in written
 
 
+KEY = key_pem("root") + b64encode(key_pem("root").encode()).decode()  # where somebody has pasted it
+_WEB = istiod(proxies=(Proxy("web", "shop"),))
+_SIDECAR = {"name": "istio-proxy", "image": "docker.io/istio/proxyv2:1.29.2", "args": ["proxy", "sidecar"]}
+_INJECTOR = {"clientConfig": {"service": {"name": "istiod", "namespace": "istio-system"}, "caBundle": "bm8="}}
+PASTED: Mapping[str, Mesh] = {
+    "the annotation of a Secret": citadel(
+        proxies=(Proxy("ledger", "bank"),),
+        edits=(
+            Edit(
+                kind="Secret",
+                namespace="bank",
+                name="istio.default",
+                patch={"metadata": {"annotations": {"istio.io/service-account.name": KEY}}},
+            ),
+        ),
+    ),
+    "the state of a certificate": proxies(
+        Proxy("node", "istio-system", "ztunnel", identities=(Identity("x", "shop", state=f"Unavailable: {KEY}"),))
+    ),
+    "an identity": proxies(Proxy("node", "istio-system", "ztunnel", identities=(Identity(f"x{KEY}", "shop"),))),
+    "the address of a CA": edited(
+        _WEB, "web", {"spec": {"containers": [{**_SIDECAR, "env": [{"name": "CA_ADDR", "value": KEY}]}]}}
+    ),
+    "the path of a volume": edited(
+        _WEB, "web", {"spec": {"volumes": [{"name": "workload-socket", "hostPath": {"path": KEY}}]}}
+    ),
+    "why a container waits": edited(
+        _WEB,
+        "web",
+        {
+            "status": {
+                "phase": KEY,
+                "containerStatuses": [{"name": "istio-proxy", "state": {"waiting": {"reason": KEY}}}],
+            }
+        },
+    ),
+    "what istiod watches": istiod(
+        control_planes=(ControlPlane(env={"ISTIO_WATCH_NAMESPACE": KEY}),),
+        namespaces=(Namespace("shop", publishes=(STRANGE,)),),
+    ),
+    "the name of a webhook": proxies(
+        edits=(
+            Edit(
+                kind="MutatingWebhookConfiguration",
+                name="istio-sidecar-injector",
+                patch={"webhooks": [{"name": f"{KEY}sidecar-injector.istio.io", **_INJECTOR}]},
+            ),
+        )
+    ),
+}
+
+
+def pieces(key: str) -> list[str]:
+    """What a private key can be known by, wherever it is broken into lines."""
+    pem, _, encoded = key.rpartition("\n")
+    return ["PRIVATE KEY", *pem.splitlines()[1:-1], *(encoded[at : at + 40] for at in range(0, len(encoded) - 40, 40))]
+
+
+@pytest.mark.parametrize("place", PASTED)
+def test_a_private_key_that_was_pasted_into_any_text_is_not_said(shell: Shell, place: str) -> None:
+    with serve(PASTED[place]) as server:
+        for form in ("wide", "json", "yaml"):
+            done = shell("-o", form, "-v", environment=server.environment)
+            assert "[cut: a private key]" in done.stdout, form
+            assert not [piece for piece in pieces(KEY) if piece in done.stdout + done.stderr], form
+
+
+def test_a_private_key_on_the_command_line_is_not_repeated(shell: Shell) -> None:
+    done = shell("--concurrency", KEY)
+    assert (done.returncode, done.stdout) == (64, "")
+    assert "[cut: a private key]" in done.stderr
+    assert not [piece for piece in pieces(KEY) if piece in done.stderr]
+
+
 def test_the_pair_of_a_recorded_ca_can_still_be_judged(shell: Shell) -> None:
     with serve(CAS["other-key"].mesh) as server:
         shell("--record", "mesh.yaml", environment=server.environment)
@@ -444,6 +518,9 @@ def test_ctrl_c_gives_the_partial_report(shell: Shell) -> None:
     assert (running.returncode, errors, envelope["status"]) == (130, "", "unknown")
     assert sum(row["level"] == "unknown" for row in envelope["rows"]) == 3
     assert sum(row["level"] == "ok" for row in envelope["rows"]) == 14
+    unseen = {finding["check"] for finding in envelope["findings"] if finding["unseen"]}
+    assert ("copies-complete" in unseen, "delivered" in unseen) == (False, True)  # what is stored was seen whole
+    assert "Run" not in output
 
 
 def test_help_explains_itself(shell: Shell) -> None:

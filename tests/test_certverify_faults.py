@@ -32,7 +32,7 @@ from sandbox import (
 )
 from sandbox.server import serve
 from transitions import typed
-from verified_meshes import OLD_CITADEL_ROOT, holding, hours, proxies
+from verified_meshes import OLD_CITADEL_ROOT, edited, holding, hours, proxies
 from verifying import levels, live
 
 if TYPE_CHECKING:
@@ -148,6 +148,62 @@ def test_bad_proxies_of_all_kinds_are_told_in_a_line_each_beside_what_is_wrong()
     for answers, why in REASONS.items():
         assert sum(f"shop/bad-{answers}-" in line and line.endswith(f": not seen: {why}") for line in lines) == 1
     assert (code, lines[-1].partition(",")[0]) == (2, "critical: checked 15 of 23")
+
+
+AGAIN = (
+    "try again: the pod may have been restarted meanwhile; its log knows more: kubectl logs POD -n shop -c istio-proxy"
+)
+OTHER_PORT = "is it still starting, or is proxyAdminPort another one here?"
+LOOK = "look by hand: kubectl exec POD -n shop -c istio-proxy -- pilot-agent request GET certs"
+HINTS = {
+    "refuses": OTHER_PORT,
+    "hangs": (
+        "--request-timeout 60s waits longer, 0 without an end; if it hangs for good, its log knows more: "
+        "kubectl logs POD -n shop -c istio-proxy"
+    ),
+    "resets": AGAIN,
+    "busy": AGAIN,
+    "cut": AGAIN,
+    "garbage": LOOK,
+    "reshaped": LOOK,
+    "moved": (
+        "it may be of another kind, or of a version that does not know this page; look by hand: "
+        "kubectl port-forward POD 15000 -n shop, and beside it: curl -i localhost:15000/config_dump"
+    ),
+}
+
+
+@pytest.mark.parametrize("answers", HINTS)
+def test_what_to_do_about_bad_proxies_of_one_kind_is_said_once(answers: Any) -> None:
+    with serve(proxies(*(Proxy("bad", "shop", answers=answers) for _ in range(3)))) as server:
+        _, output = told(server, "table")
+        _, as_json = told(server)
+    lines = output.splitlines()
+    (at,) = (number for number, line in enumerate(lines) if line.endswith(f": not seen: {REASONS[answers]}"))
+    pod = lines[at].split()[1].removeprefix("shop/")
+    assert lines[at + 1] == f"  -> {HINTS[answers].replace('POD', pod)}"
+    assert sum(line.startswith("  -> ") for line in lines) == 1
+    unseen = json.loads(as_json)["findings"][0]["unseen"]
+    pods = [gap["place"].removeprefix("Pod shop/") for gap in unseen]
+    assert [gap["hint"] for gap in unseen] == [HINTS[answers].replace("POD", pod) for pod in pods]
+
+
+def test_what_to_do_about_two_reasons_alike_is_said_once() -> None:
+    silent = proxies(*(Proxy(name, "shop", answers="refuses") for name in ("bad", "other")))
+    port = {"metadata": {"annotations": {"proxy.istio.io/config": "proxyAdminPort: 15099"}}}
+    with serve(edited(silent, "other", port)) as server:
+        _, output = told(server, "table")
+    said = [line.rpartition(": ")[2] for line in output.splitlines() if ": not seen: " in line]
+    hints = [line for line in output.splitlines() if line.startswith("  -> ")]
+    assert (sorted(said), hints) == ([f"nothing listens at port {at}" for at in (15000, 15099)], [f"  -> {OTHER_PORT}"])
+
+
+def test_a_ztunnel_that_makes_no_sense_is_looked_at_through_a_port() -> None:
+    with serve(bad("ztunnel", "garbage")) as server:
+        _, output = told(server, "table")
+    (hint,) = (line for line in output.splitlines() if line.startswith("  -> "))
+    assert hint.startswith("  -> look by hand: kubectl port-forward bad-")
+    assert hint.endswith(" -n shop 15000, and beside it: curl -i localhost:15000/config_dump")
 
 
 # Each request to the API server.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -100,6 +101,14 @@ def test_every_block_of_the_bundle_and_the_chain_is_read() -> None:
     assert [summary(one) for one in held(config_dump=dump(leaf(), bundle()))] == [(2, 2, URI, "")]
 
 
+def test_of_two_secrets_of_one_name_each_is_a_memory_and_twice_the_same_is_one() -> None:
+    stale = bundle(pem([ca_certificate(STRANGE, NOW)]))
+    for pair in (stale, bundle()), (bundle(), stale):
+        (found,) = held(config_dump=dump(leaf(), *pair))
+        assert sorted(len(one.roots) for one in (found, *found.others)) == [1, 2]
+    assert held(config_dump=dump(leaf(), bundle(), bundle(), leaf())) == held(config_dump=dump(leaf(), bundle()))
+
+
 def test_secrets_of_gateways_and_users_are_passed_by() -> None:
     (found,) = held(config_dump=dump(leaf(pem([ca_certificate(STRANGE, NOW)]), "kubernetes://shop"), leaf(), bundle()))
     assert summary(found) == (2, 2, URI, "")
@@ -194,6 +203,12 @@ def test_what_is_no_answer_of_a_proxy_is_unseen(kind: ProxyKind, answer: bytes) 
 def test_a_refusal_passes_through() -> None:
     with pytest.raises(NotAllowed):
         held(config_dump=NotAllowed("no"))
+
+
+def test_a_bundle_that_its_envoy_cannot_find_is_broken_and_not_held() -> None:
+    (found,) = held(config_dump=dump(leaf(), bundle(indent(ROOTS, "  "))))
+    assert (found.roots, len(found.broken)) == ((), 2)
+    assert "indented" in found.broken[0]
 
 
 def test_broken_blocks_of_a_bundle_are_named() -> None:

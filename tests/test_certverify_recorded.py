@@ -75,7 +75,7 @@ def test_each_proxy_that_has_not_moved_is_named_with_the_time_when_it_will_have(
         "Pod shop/web-854df66bfb-cjhlw": "2026-11-24T18:14:01Z",
         "Pod shop/web-854df66bfb-jwxz5": "2026-11-24T18:14:04Z",
     }
-    assert found.verdict == "checked 20 of 20, 3 have not moved yet; the last moves by 2026-11-24T18:14Z"
+    assert found.verdict == "checked 20 of 20, 3 have not moved yet; the last moves by 2026-11-24T18:15Z"
 
 
 def test_what_mends_a_ztunnel_is_a_restart_of_it_and_never_of_a_workload() -> None:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshes import NOW, istiod
-from sandbox import Edit, Proxy
+from meshes import NOW, RENEWED, ROOT, STRANGE, istiod
+from restored_meshes import AFTER_A_CHANGE
+from sandbox import Authority, Edit, Namespace, Proxy
 from sandbox.issuing import key_pem
 from sandbox.server import serve
 from test_certverify_cli import Shell
+from transitions import typed
 from verified_meshes import CASES
 
 if TYPE_CHECKING:
@@ -45,7 +47,16 @@ MESSY: Mapping[str, Callable[[bytes], bytes]] = {
 }
 
 
-KEYS = ("ca-key.pem", "ca-cert.pem", "root-cert.pem", "ca-crl.pem", "tls.crt", "tls.key", "istio-generated")
+KEYS = (
+    "ca-key.pem",
+    "ca-cert.pem",
+    "root-cert.pem",
+    "ca-crl.pem",
+    "tls.crt",
+    "tls.key",
+    "istio-generated",
+    "previous-ca-cert.pem",
+)
 
 
 @pytest.mark.parametrize("slip", MESSY)
@@ -132,6 +143,82 @@ def test_a_recording_is_for_its_owner(shell: Shell) -> None:
     assert not list(shell.folder.glob("*.part"))
 
 
+# Where a copy, a proxy that is asked and one that is not are wrong: none may hide or bring out another.
+PARTED = istiod(
+    ca=Authority(root=RENEWED),
+    namespaces=(Namespace("bank", publishes=(STRANGE,)), Namespace("shop")),
+    proxies=(Proxy("web", "shop", holds=(ROOT,)), Proxy("odd", "bank", holds=(STRANGE,)), Proxy("fine", "shop")),
+)
+NARROWED = (
+    "deploy/web",
+    "deploy/web --stored",
+    "deploy/fine.shop",
+    "-l app=web",
+    "-n shop",
+    "-n bank --live",
+    "-n shop --stored",
+    "--stored",
+    "--live",
+    "--public",
+    "-i istio-system",
+    "-n shop -r default",
+)
+
+
+@pytest.mark.parametrize("arguments", NARROWED)
+@pytest.mark.parametrize("again", [False, True], ids=["alone", "with-the-same-arguments"])
+def test_a_narrowed_run_and_its_recording_have_one_verdict(shell: Shell, arguments: str, *, again: bool) -> None:
+    words = arguments.split()
+    with serve(PARTED) as server:
+        seen = shell(*words, "--record", "mesh.yaml", "-o", "json", environment=server.environment)
+    told = shell("-f", "mesh.yaml", "-o", "json", *(words if again else ()))
+    live, read = json.loads(seen.stdout), json.loads(told.stdout)
+    said = [line for line in read["remarks"] if line.startswith("judged as recorded: ")]
+    assert [line.partition(": ")[2].partition(" (")[0].split() for line in said] == ([] if again else [ordered(words)])
+    read["remarks"] = [line for line in read["remarks"] if not line.startswith("judged as ")]
+    assert (told.returncode, read) == (seen.returncode, live)
+
+
+def ordered(words: list[str]) -> list[str]:
+    """Halves before options, as the remark has them."""
+    halves = [word for word in words if word in {"--stored", "--live"}]
+    return [*halves, *(word for word in words if word not in halves)] if words[0].startswith("-") else words
+
+
+@pytest.mark.parametrize("arguments", [("--stored", "--live"), ("-A",), ("deploy/odd",)])
+def test_more_may_be_asked_of_a_narrowed_recording_and_what_it_lacks_is_unknown(
+    shell: Shell, arguments: tuple[str, ...]
+) -> None:
+    with serve(PARTED) as server:
+        shell("deploy/web", "--record", "mesh.yaml", environment=server.environment)
+    found = json.loads(shell("-f", "mesh.yaml", "-o", "json", *arguments).stdout)
+    assert "recorded was no more than: deploy/web" in found["remarks"]
+    unknown = {row["place"].partition("-")[0] for row in found["rows"] if row["level"] == "unknown"}
+    assert "Pod bank/odd" in unknown
+
+
+def test_what_lies_beside_a_narrowed_recording_is_judged_with_it(shell: Shell) -> None:
+    with serve(PARTED) as server:
+        shell("--live", "deploy/fine", "--record", "mesh.yaml", environment=server.environment)
+    assert shell("-f", "mesh.yaml").returncode == 0
+    PARTED.dump(shell.folder / "all.yaml")
+    told = shell("-f", "mesh.yaml", "-f", "all.yaml")
+    assert (told.returncode, "  ConfigMap bank/istio-ca-root-cert [root-cert.pem]: " in told.stdout) == (2, True)
+
+
+@pytest.mark.parametrize("wished", ["", "[]", "{", '{"targets": ["svc/web"]}', '{"selector": "a in"}', '{"stored": 1}'])
+def test_a_narrowing_that_makes_no_sense_narrows_nothing(shell: Shell, wished: str) -> None:
+    with serve(PARTED) as server:
+        shell("--record", "mesh.yaml", environment=server.environment)
+    recording = json.loads((shell.folder / "mesh.yaml").read_text())
+    recording["metadata"]["annotations"]["meshtrust/wished"] = wished
+    (shell.folder / "mesh.yaml").write_text(json.dumps(recording))
+    told = shell("-f", "mesh.yaml", "-o", "json")
+    found = json.loads(told.stdout)
+    assert (told.returncode, len(found["rows"])) == (2, 9)
+    assert not [line for line in found["remarks"] if "recorded:" in line]
+
+
 @pytest.mark.parametrize("path", ["/no/such/folder/mesh.yaml", "-", ".", "/dev/null"])
 def test_where_nothing_can_be_recorded_nothing_is_asked(shell: Shell, path: str) -> None:
     with serve(CASES["healthy"].mesh) as server:
@@ -169,3 +256,12 @@ def test_a_full_disk_does_not_lose_the_verdict(shell: Shell, name: str, options:
     assert (done.returncode, done.stdout) == (code, shell(*judged).stdout)
     assert done.stderr == "warning: mesh.yaml: cannot be written: File too large - --record names a file\n"
     assert not list(shell.folder.glob("mesh.yaml*"))
+
+
+def test_what_a_change_has_kept_is_recorded_and_the_way_back_can_be_planned(tmp_path: Path) -> None:
+    file = str(tmp_path / "mesh.yaml")
+    with serve(AFTER_A_CHANGE) as server:
+        assert typed(server, "--record", file, module="istio_certverify").returncode == 0
+        lived = json.loads(typed(server, "restore", "-o", "json").stdout)
+        planned = json.loads(typed(server, "restore", "-f", file, "-o", "json").stdout)
+    assert (planned["status"], planned["findings"]) == ("ok", lived["findings"])

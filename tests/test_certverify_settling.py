@@ -169,7 +169,7 @@ def test_citadel_is_given_the_time_that_it_needs_for_its_secrets() -> None:
 def test_a_citadel_that_does_not_work_is_waited_for_until_time_is_up_and_told_whole() -> None:
     with serve(behind_citadel()) as server:
         at_once = live(server, live=False)
-        waited = live(server, live=False, wait=True, timeout=2.5)
+        waited = live(server, live=False, wait=True, timeout=5.0)
         looks = sum("key-and-cert" in request.query.get("fieldSelector", "") for request in server.requests)
     assert (levels(waited), len(waited.rows)) == ({"root-held": "warning"}, len(at_once.rows))
     assert looks > 2

@@ -361,10 +361,11 @@ class TestManyAtOnce:
     def test_are_ended_by_ctrl_c(self, server: Server) -> None:
         before = len(server.requests)
         code = """
-import sys
+import signal, sys
 from concurrent.futures import ThreadPoolExecutor
 from meshtrust.cluster import Cluster, Connection
 from meshtrust.objects import Ref
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background of a shell
 with Cluster(Connection(kubeconfig=sys.argv[1], request_timeout=None)) as cluster:
     pod, pool = Ref(*sys.argv[2:]), ThreadPoolExecutor(8)
     ask = lambda _: cluster.proxy_admin(pod, "certs", port=15000, container="istio-proxy")

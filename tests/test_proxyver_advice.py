@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from istio_proxyver import cures
-from meshes import istiod
+from meshes import RENEWED, ROOT, istiod
 from meshtrust.cluster import Cluster, Connection
 from meshtrust.objects import Ref
 from proxy_meshes import SILENT
-from sandbox import Mesh, Proxy
+from sandbox import Authority, Edit, Mesh, Proxy
 from sandbox.faults import Answer
 from sandbox.server import serve
 from test_proxy_images import pod, read
 from test_proxyver_verdicts import judged
+from transitions import typed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,16 +25,22 @@ if TYPE_CHECKING:
     from meshtrust.report import Report
 
 
+ARGOS = (
+    "kubectl patch rollouts.argoproj.io/web -n bank --type merge"
+    """ -p '{"spec":{"restartAt":"'$(date -u +%Y-%m-%dT%H:%M:%SZ)'"}}'"""
+)
+
+
 @pytest.mark.parametrize(
     ("kind", "command"),
     [
-        ("Deployment", "kubectl -n bank rollout restart deployment/web"),
-        ("DaemonSet", "kubectl -n bank rollout restart daemonset/web"),
-        ("StatefulSet", "kubectl -n bank rollout restart statefulset/web"),
-        ("Rollout", "kubectl argo rollouts -n bank restart web"),
-        ("DeploymentConfig", "oc -n bank rollout latest dc/web"),
-        ("ReplicaSet", "kubectl -n bank delete pod one"),
-        ("Job", "kubectl -n bank delete pod one"),
+        ("Deployment", "kubectl rollout restart deploy/web -n bank"),
+        ("DaemonSet", "kubectl rollout restart ds/web -n bank"),
+        ("StatefulSet", "kubectl rollout restart sts/web -n bank"),
+        ("Rollout", ARGOS),
+        ("DeploymentConfig", "oc rollout latest dc/web -n bank"),
+        ("ReplicaSet", "kubectl delete pod one -n bank"),
+        ("Job", "kubectl delete pod one -n bank"),
         ("Pod", ""),
         ("Node", ""),
     ],
@@ -62,19 +69,46 @@ def test_each_kind_comes_to_a_new_release_in_its_own_way(shape: str, cure: str, 
 
 
 def test_commands_of_one_namespace_are_one_line_as_far_as_it_can_be_read() -> None:
-    restarts = [f"kubectl -n bank rollout restart deployment/app-{number}" for number in range(12)]
+    restarts = [f"kubectl rollout restart deploy/app-{number} -n bank" for number in range(12)]
     others = [
-        "kubectl argo rollouts -n bank restart web",
-        "kubectl -n shop delete pod a",
-        "kubectl -n shop delete pod b",
+        ARGOS,
+        "kubectl delete pod a -n shop",
+        "kubectl delete pod b -n shop",
+        "kubectl rollout restart sts/'a; reboot' -n bank",
     ]
-    first = " ".join(f"deployment/app-{number}" for number in range(10))
+    first = " ".join(f"deploy/app-{number}" for number in range(10))
     assert list(cures.folded([*restarts, *restarts[:3], *others])) == [
-        f"kubectl -n bank rollout restart {first}",
-        "kubectl -n bank rollout restart deployment/app-10 deployment/app-11",
-        "kubectl argo rollouts -n bank restart web",
-        "kubectl -n shop delete pod a b",
+        f"kubectl rollout restart {first} -n bank",
+        "kubectl rollout restart deploy/app-10 deploy/app-11 -n bank",
+        ARGOS,
+        "kubectl delete pod a b -n shop",
+        "kubectl rollout restart sts/'a; reboot' -n bank",
     ]
+
+
+@pytest.mark.parametrize("made", ["ReplicaSet", "Deployment"])
+def test_a_rollout_of_argos_is_restarted_by_the_command_that_certverify_prints(made: str) -> None:
+    references = [{"apiVersion": "v1", "kind": "ReplicaSet", "name": "ledger-abc", "uid": "1", "controller": True}]
+    labels = {"rollouts-pod-template-hash": "abc", "pod-template-hash": None}
+    patch = {"metadata": {"ownerReferences": references, "labels": labels}} if made == "ReplicaSet" else {}
+    mesh = istiod(ca=Authority(root=RENEWED), proxies=(Proxy("ledger", "bank", version="1.27.3", holds=(ROOT,)),))
+    ((namespace, name),) = mesh.pods()
+    with serve(replace(mesh, edits=(Edit(kind="Pod", namespace=namespace, name=name, patch=patch),))) as server:
+        told = [
+            [
+                line
+                for line in typed(server, *arguments, module=module).stdout.splitlines()
+                if line.startswith("kubectl")
+            ]
+            for module, arguments in (
+                ("istio_proxyver", ("--outdated-than", "1.29")),
+                ("istio_certverify", ("--live",)),
+            )
+        ]
+    wanted = (
+        ARGOS.replace("/web ", "/ledger ") if made == "ReplicaSet" else "kubectl rollout restart deploy/ledger -n bank"
+    )
+    assert told == [[wanted], [wanted]]
 
 
 def live(mesh: Mesh, *faults: tuple[str, Answer]) -> Report:

@@ -64,7 +64,7 @@ def test_one_sidecar_that_will_miss_a_new_root_is_named_with_its_restart_command
     assert done.returncode == 2
     assert done.stdout.count("Pod bank/ledger-") == 1
     assert "1.1.5 does not see a new root: it keeps the old one until it is restarted" in done.stdout
-    assert "\nkubectl -n bank rollout restart deployment/ledger\n" in done.stdout
+    assert "\nkubectl rollout restart deploy/ledger -n bank\n" in done.stdout
     rows = [line.split() for line in done.stdout.splitlines() if line.startswith("bank ")]
     assert [(row[2], row[3], row[4], row[5]) for row in rows] == [("sidecar", "1.1.5", "Deployment/ledger", "critical")]
     (pilot,) = [pod for (_, pod), proxy in CASES["one-1.1.5"].mesh.pods().items() if proxy.kind == "pilot"]
@@ -145,7 +145,7 @@ def test_what_is_older_than_asked_is_a_warning(run: Run, tmp_path: Path, least: 
 
 def test_a_restart_is_advised_only_where_it_helps(run: Run, tmp_path: Path) -> None:
     mesh = istiod(proxies=(Proxy("web", "shop", version="1.28.4"),))
-    assert "rollout restart deployment/web" in run(*of(mesh, tmp_path), "--outdated-than", "1.29").stdout
+    assert "rollout restart deploy/web" in run(*of(mesh, tmp_path), "--outdated-than", "1.29").stdout
     done = run(*of(mesh, tmp_path), "--outdated-than", "1.30")
     assert "rollout restart" not in done.stdout
     assert "upgrade its control plane first" in done.stdout
@@ -350,7 +350,7 @@ def test_the_rows_have_the_keys_that_were_promised(run: Run, tmp_path: Path) -> 
         "end_of_life": "",
         "ended": None,
         "to_do": "upgrade it, or restart it after the root has changed",
-        "restart": "kubectl -n bank rollout restart deployment/ledger",
+        "restart": "kubectl rollout restart deploy/ledger -n bank",
     }
 
 

@@ -6,17 +6,22 @@ import json
 from base64 import b64encode
 from dataclasses import replace
 from datetime import timedelta
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 from meshes import (
     BYSTANDER,
     CITADEL_ROOT,
     CORPORATE,
+    ISSUING,
+    NOW,
     PLUGGED,
     RENEWED,
     ROOT,
     STRANGE,
     TEAMS,
+    UNDER_CORPORATE,
+    UNDER_REGIONAL,
     Case,
     citadel,
     critical,
@@ -25,6 +30,7 @@ from meshes import (
     warning,
 )
 from sandbox import Account, Authority, ControlPlane, Edit, Identity, Leaf, Mesh, Namespace, Proxy, forwarding
+from sandbox.issuing import ca_certificate, pem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +47,9 @@ UTF8 = replace(ROOT, string_type="utf8")
 SHA1 = replace(ROOT, identifier="sha1")
 OLD_CITADEL_ROOT = replace(CITADEL_ROOT, starts=days(-366), ends=days(3000))
 NO_CERTIFICATE = b64encode(b"-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n").decode()
+BY_BUNDLE = ControlPlane(env={"ENABLE_CLUSTER_TRUST_BUNDLE_API": "true"})
+EMPTY = tuple(Namespace(name, publishes=()) for name in ("istio-system", "bank", "shop"))
+INDENTED = {"root-cert.pem": indent(pem([ca_certificate(ROOT, NOW)]), "    ")}
 OVERDUE = Leaf(issued=hours(-13), ends=hours(11))
 EVERYTHING = (
     Proxy("ledger", "bank"),
@@ -85,6 +94,46 @@ def edited(mesh: Mesh, name: str, patch: Mapping[str, Any]) -> Mesh:
     return replace(mesh, edits=(*mesh.edits, Edit(kind="Pod", namespace=namespace, name=pod_name, patch=patch)))
 
 
+ENDED = replace(ISSUING, ends=days(-1))
+REGION_ENDED = replace(UNDER_CORPORATE, ends=days(-1))
+
+
+def plugged_citadel(signer: Ca) -> Mesh:
+    """One of Citadel whose CA was plugged in, with a workload beside its own."""
+    planes = (ControlPlane(args=("--self-signed-ca=false",)),)
+    return citadel(ca=replace(PLUGGED, chain=(signer,)), control_planes=planes, proxies=(Proxy("ledger", "bank"),))
+
+
+def issued_anew() -> Edit:
+    """What signs, with new dates in the Secret of a plugged-in CA: no leaf comes with it yet."""
+    text = pem([ca_certificate(replace(ISSUING, signed_by=CORPORATE), NOW)])
+    patch = {"stringData": {"ca-cert.pem": text, "cert-chain.pem": text}}
+    return Edit(kind="Secret", namespace="istio-system", name="cacerts", patch=patch)
+
+
+OF_TWO = replace(CITADEL_ROOT, key="two")
+FOR_TWO = {"ca.istio.io/env": "istio-two"}
+
+
+def two_citadels(*teams: Namespace, root: Ca = OF_TWO) -> Mesh:
+    """Two of one cluster, each with the namespaces that are labelled for it: `bank` and `shop`, and `factory`."""
+    asked = {"CITADEL_ENABLE_NAMESPACES_BY_DEFAULT": "false"}
+    second = Mesh(
+        now=NOW,
+        era="citadel",
+        version="1.4.10",
+        home="istio-two",
+        ca=Authority(root=root),
+        namespaces=teams or (Namespace("factory", labels=FOR_TWO),),
+        control_planes=(ControlPlane(env=asked),),
+        proxies=(Proxy("robot", "factory"),),
+    )
+    first = tuple(Namespace(name, labels={"ca.istio.io/env": "istio-system"}) for name in ("bank", "shop"))
+    return citadel(
+        namespaces=first, control_planes=(ControlPlane(env=asked),), proxies=(Proxy("web", "shop"),), others=(second,)
+    )
+
+
 UNSEEN = ("delivered", "bundles-read", "root-held", "leaf-verifies", "leaf-valid", "leaf-renewed", "leaf-accepted")
 BEHIND = citadel(
     ca=Authority(root=CITADEL_ROOT),
@@ -96,6 +145,7 @@ CASES: Mapping[str, Case] = {
     "healthy-1.5": Case(istiod(version="1.5.4", control_planes=(ControlPlane(revision=""),), proxies=EVERYTHING[:4])),
     "healthy-plugged-in": Case(proxies(ca=PLUGGED)),
     "healthy-citadel": Case(citadel(proxies=(Proxy("ledger", "bank"), Proxy("web", "shop", "gateway")))),
+    "healthy-two-citadels": Case(two_citadels()),
     "healthy-citadel-1.0": Case(
         citadel(
             version="1.0.6",
@@ -128,7 +178,7 @@ CASES: Mapping[str, Case] = {
         proxies(
             version="1.30.1",
             trust_bundle=(ROOT,),
-            control_planes=(ControlPlane(env={"ENABLE_CLUSTER_TRUST_BUNDLE_API": "true"}),),
+            control_planes=(BY_BUNDLE,),
         )
     ),
     "no-proxies": Case(istiod()),
@@ -151,7 +201,14 @@ CASES: Mapping[str, Case] = {
         istiod(ca=Authority(root=RENEWED), namespaces=(Namespace("bank", publishes=(ROOT,)), TEAMS[1])),
         "copies-agree",
     ),
+    "copy-indented": critical(
+        istiod(edits=(Edit(kind="ConfigMap", namespace="bank", name="istio-ca-root-cert", patch={"data": INDENTED}),)),
+        "certificates-read",
+    ),
     "copy-missing": warning(istiod(namespaces=(Namespace("bank", publishes=()), TEAMS[1])), "copies-complete"),
+    "trust-bundle-missing": warning(
+        istiod(version="1.30.1", control_planes=(BY_BUNDLE,), namespaces=EMPTY), "copies-agree"
+    ),
     "copy-missing-in-a-namespace-that-ends": Case(
         istiod(namespaces=(Namespace("bank", terminating=True), TEAMS[1])),
     ),
@@ -194,6 +251,34 @@ CASES: Mapping[str, Case] = {
     "cacerts-waits-with-another-root": critical(proxies(beside=(replace(PLUGGED, created=days(-1)),)), "ca-waits"),
     "cacerts-waits-with-the-same-root": warning(
         istiod(beside=(Authority(secret="cacerts", root=ROOT, created=days(-1)),)), "ca-waits"
+    ),
+    # A CA of which no leaf verifies, whoever holds it, is said once.
+    "issuing-ca-expired": critical(proxies(ca=replace(PLUGGED, chain=(ENDED,))), "root-known"),
+    "issuing-ca-expired-citadel": critical(plugged_citadel(ENDED), "root-known"),
+    "issuing-ca-not-valid-yet": critical(
+        proxies(ca=replace(PLUGGED, chain=(replace(ISSUING, starts=days(1)),))), "root-known"
+    ),
+    "issuing-ca-below-an-expired-one": critical(
+        proxies(ca=replace(PLUGGED, chain=(REGION_ENDED, replace(UNDER_REGIONAL, signed_by=REGION_ENDED)))),
+        "root-known",
+    ),
+    "healthy-issuing-ca-below-an-expired-and-a-valid-edition": Case(
+        proxies(ca=replace(PLUGGED, chain=(REGION_ENDED, UNDER_CORPORATE, UNDER_REGIONAL)))
+    ),
+    "issuing-ca-that-is-none": critical(
+        proxies(ca=replace(PLUGGED, chain=(replace(ISSUING, is_ca=False),))), "root-known"
+    ),
+    "issuing-ca-of-another-root": critical(
+        proxies(ca=replace(PLUGGED, chain=(replace(ISSUING, signed_by=replace(CORPORATE, key="impostor")),))),
+        "root-known",
+    ),
+    "signing-root-that-is-no-ca": critical(proxies(ca=Authority(root=replace(ROOT, is_ca=False))), "root-known"),
+    # While what is stored is fine by now, each holder still has the old one above its leaf.
+    "issuing-ca-expired-above-the-leaves-alone": critical(
+        proxies(ca=replace(PLUGGED, chain=(ENDED,)), edits=(issued_anew(),)), "leaf-verifies"
+    ),
+    "issuing-ca-expired-above-citadels-leaves-alone": critical(
+        replace(plugged_citadel(ENDED), edits=(issued_anew(),)), "leaf-verifies"
     ),
     "signing-root-expired": critical(istiod(ca=Authority(root=replace(ROOT, ends=days(-1)))), "root-known"),
     # Of the webhooks, and of the certificate that istiod serves with.
@@ -282,6 +367,12 @@ CASES: Mapping[str, Case] = {
                     "left", labels={"ca.istio.io/override": "false"}, accounts=(Account("old", holds=(STRANGE,)),)
                 ),
             )
+        ),
+        "root-held",
+    ),
+    "citadel-secret-of-the-other-citadel": critical(
+        two_citadels(
+            Namespace("factory", labels=FOR_TWO, accounts=(Account("default", holds=(CITADEL_ROOT,)), Account("robot")))
         ),
         "root-held",
     ),

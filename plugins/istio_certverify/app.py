@@ -93,7 +93,22 @@ def verb(
         timeout=seconds("--timeout", timeout) if timeout else None,
         wait=wait,
     )
-    return lambda reading: _recorded(reading, wish, record) if record else _judged(reading, wish)
+    typed = narrowed or stored or live
+
+    def judge(reading: Reading) -> Report:
+        known, same = _recalled(reading, wish, typed=typed)
+        return _recorded(known, same, record) if record else _judged(known, same)
+
+    return judge
+
+
+def _recalled(reading: Reading, wish: Wish, *, typed: bool) -> tuple[Reading, Wish]:
+    """A recording of a narrowed run is judged as that was, unless something else is asked of it."""
+    if not reading.source.wished:
+        return reading, wish
+    from istio_certverify.recalling import recalled  # noqa: PLC0415 - of few recordings
+
+    return recalled(reading, wish, typed=typed)
 
 
 def _judged(reading: Reading, wish: Wish) -> Report:
@@ -105,12 +120,13 @@ def _judged(reading: Reading, wish: Wish) -> Report:
 
 def _recorded(reading: Reading, wish: Wish, file: str) -> Report:
     """Judge, and write down what was read for it."""
-    from meshtrust.manifests.recorder import Recorder  # noqa: PLC0415 - few record
+    from istio_certverify.recalling import written  # noqa: PLC0415 - few record
+    from meshtrust.manifests.recorder import Recorder  # noqa: PLC0415 - as above
 
     recorder = Recorder(reading.source)
     found = _judged(replace(reading, source=recorder), wish)
     try:
-        recorder.write(file, reading.now)
+        recorder.write(file, reading.now, written(wish, reading.scope))
     except ToolError as error:
         return replace(found, unwritten=error)
     return found

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from meshtrust.checks import dates
+from meshtrust.durations import by_minute
 from meshtrust.findings import Level
 from meshtrust.report import Report, Table, timestamp
 from meshtrust.verification.holding import Half
@@ -108,12 +109,12 @@ def _facts(row: Row) -> Mapping[str, Any]:
 
 
 def _folded(rows: Iterable[Row], signing: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """One line for all that are alike and fine, or unknown for one reason; one for each of the others."""
+    """One line for all that are alike and fine, unknown for one reason, or as good as their root; else one for each."""
     groups: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         alike: tuple[object, ...] = (row.place,)
-        if row.level in {Level.OK, Level.UNKNOWN}:
-            alike = (row.trusts, row.signed, row.detail, row.signer)
+        if row.level in {Level.OK, Level.UNKNOWN} or row.stand is Stand.ROOT:
+            alike = (row.trusts and frozenset(row.trusts), row.signed, row.detail, row.signer)
         groups.setdefault((row.half, row.kind, row.level, *alike), []).append(row)
     return (_cells(group, signing) for group in groups.values())
 
@@ -153,7 +154,7 @@ def _more(row: Row) -> tuple[str, ...]:
 
 
 def _verdict(verified: Verified, rows: list[Row]) -> str:
-    """Each thing once, under the worst that is true of it; a root that signs and is not valid is said first."""
+    """Each thing once, under the worst that is true of it; what is wrong with the root or the CA is said first."""
     now = verified.now
     unknown = [row for row in rows if row.level is Level.UNKNOWN]
     stands = Counter("overdue" if _overdue(row, now) else row.stand for row in rows if row.level is not Level.UNKNOWN)
@@ -168,8 +169,8 @@ def _verdict(verified: Verified, rows: list[Row]) -> str:
     parts += [f"{len(unseen)} not seen ({kinds})"] if unseen else []
     ended = [f"the root that signs: {fault}" for root in dict.fromkeys(verified.roots) if (fault := dates(root, now))]
     latest = max((row.moves_by for row in rows if row.moves_by and row.moves_by >= now), default=None)
-    last = [f"the last moves by {latest:%Y-%m-%dT%H:%M}Z"] if latest else []
-    return "; ".join((*ended, ", ".join(parts), *last))
+    last = [f"the last moves by {by_minute(latest)}"] if latest else []
+    return "; ".join((*ended, *dict.fromkeys(verified.unfit), ", ".join(parts), *last))
 
 
 _STANDS = (

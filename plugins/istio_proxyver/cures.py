@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshtrust.mesh import Proxy, ProxyKind, names
+from meshtrust.mesh import Proxy, ProxyKind, names, restarts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,8 +20,8 @@ UPGRADE_FIRST = "upgrade its control plane first"
 BRING_BACK = "bring its revision back, or move it to another one and restart it"
 
 _BY_RESTART = frozenset({RESTART, RESTART_AFTER, RESTART_PART, UPGRADE_GATEWAY, BRING_BACK})
-_ROLLED = frozenset({"Deployment", "DaemonSet", "StatefulSet"})
-_MAKES_ANEW = frozenset({"ReplicaSet", "ReplicationController", "Job"})
+_MAKES_ANEW = restarts.REMADE | {"Job"}
+_TAKES_SEVERAL = ("kubectl rollout restart ", "kubectl delete pod ")
 _IN_A_LINE = 10
 
 
@@ -38,24 +38,20 @@ def restart(proxy: Proxy, cure: str) -> str:
     """The command that restarts a proxy's owner; nothing where a restart is no cure, or nobody would make it anew."""
     if cure not in _BY_RESTART:
         return ""
-    owner = proxy.owner
-    if owner.kind in _ROLLED:
-        return f"kubectl -n {owner.namespace} rollout restart {owner.kind.lower()}/{owner.name}"
-    if owner.kind == "Rollout":
-        return f"kubectl argo rollouts -n {owner.namespace} restart {owner.name}"
-    if owner.kind == "DeploymentConfig":
-        return f"oc -n {owner.namespace} rollout latest dc/{owner.name}"
-    return f"kubectl -n {owner.namespace} delete pod {proxy.ref.name}" if owner.kind in _MAKES_ANEW else ""
+    return restarts.restart(proxy.owner, proxy.ref.name if proxy.owner.kind in _MAKES_ANEW else "")
 
 
 def folded(commands: Iterable[str]) -> Iterator[str]:
     """Each command once; those of one namespace in one line, as far as kubectl takes several."""
-    groups: dict[str, dict[str, None]] = {}
+    groups: dict[tuple[str, str], dict[str, None]] = {}
     for command in commands:
-        beginning, _, last = command.rpartition(" ")
-        alone = not beginning.endswith((" rollout restart", " delete pod"))
-        groups.setdefault(command if alone else beginning, {})[("" if alone else last)] = None
-    for beginning, owners in groups.items():
+        verb = next((verb for verb in _TAKES_SEVERAL if command.startswith(verb)), "")
+        if verb and "'" not in command:  # what had to be quoted stands for itself
+            name, _, namespace = command.removeprefix(verb).rpartition(" -n ")
+            groups.setdefault((verb, f" -n {namespace}"), {})[name] = None
+        else:
+            groups.setdefault(("", command), {})[""] = None
+    for (verb, rest), owners in groups.items():
         everyone = list(owners)
         for first in range(0, len(everyone), _IN_A_LINE):
-            yield " ".join((beginning, *everyone[first : first + _IN_A_LINE])).rstrip()
+            yield f"{verb}{' '.join(everyone[first : first + _IN_A_LINE])}{rest}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from meshtrust.certificates import Certificate, Kinship, Peer, chain
 from meshtrust.durations import spoken
 from meshtrust.findings import Level, Problem, Terms, check
-from meshtrust.mesh import Anchor, Authority, Copy, Era, Kind, Mesh, Sight
+from meshtrust.mesh import Anchor, Authority, Copy, Era, Kind, Mesh, Sight, by_trust_bundle, names
 from meshtrust.objects import Ref
 
 if TYPE_CHECKING:
@@ -178,14 +178,22 @@ def ca_waits(mesh: Mesh, _terms: Terms) -> Iterator[Problem]:
 )
 def copies_agree(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
     held = mesh.taken.union(copy.ref.namespace for copy in mesh.copies)
-    for place in dict.fromkeys((mesh.namespace, mesh.asked)):
-        if place and held.isdisjoint({place, ""}) and _should_publish(mesh):
-            yield Problem(Ref("ConfigMap", place, mesh.configmap), "it is missing", Level.WARNING)
+    for place in _published(mesh):
+        if held.isdisjoint({place.namespace, ""}) and _should_publish(mesh):
+            yield Problem(place, "it is missing", Level.WARNING)
     roots = roots_now(mesh)
     for copy in mesh.copies:
         for root in roots:
             if copy.certificates and (fault := lacks(copy.certificates, root, terms.now)):
                 yield _of_copy(mesh, copy, *fault)
+
+
+def _published(mesh: Mesh) -> tuple[Ref, ...]:
+    """What must be there in any case: at home, and where it was asked for; or the one bundle of all namespaces."""
+    if by_trust_bundle(instance for authority in mesh.authorities for instance in authority.instances):
+        return (Ref("ClusterTrustBundle", "", names.TRUST_BUNDLE),)
+    places = dict.fromkeys((mesh.namespace, mesh.asked))
+    return tuple(Ref("ConfigMap", place, mesh.configmap) for place in places if place)
 
 
 def _should_publish(mesh: Mesh) -> bool:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h|d|w)")
@@ -40,6 +44,11 @@ def spoken(span: timedelta) -> str:
     """`41 days`, `1 second`: the same without a sign, for sentences."""
     number, _, word = _largest(span)
     return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def by_minute(moment: datetime) -> str:
+    """`2026-11-24T18:14Z`: the first whole minute by which a moment has passed."""
+    return f"{moment + timedelta(minutes=1, microseconds=-1):%Y-%m-%dT%H:%M}Z"
 
 
 def _largest(span: timedelta) -> tuple[int, str, str]:

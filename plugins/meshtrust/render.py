@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from meshtrust.findings import Finding, Level
+from meshtrust.keys import keyless, may_carry_key
 from meshtrust.report import timestamp
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def render_failure(tool: str, command: str, read_at: datetime, error: ToolError,
         "level": str(Level.UNKNOWN),
         "says": "the mesh can be read",
         "problems": [],
-        "unseen": [{"place": None, "why": error.message}],
+        "unseen": [{"place": None, "why": error.message, "hint": error.hint or None}],
         "hint": error.hint or None,
     }
     head = _head(tool, command, read_at, Level.UNKNOWN, checked=0, unseen=1)
@@ -59,16 +60,24 @@ def render_failure(tool: str, command: str, read_at: datetime, error: ToolError,
 
 
 def printable(text: str) -> str:
-    """Text that others wrote, harmless for a terminal: control characters and direction marks are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """Text that others wrote, harmless: no private key, control characters and direction marks are escaped."""
+    text = keyless(text)
+    return (
+        text
+        if text.isprintable()
+        else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    )
 
 
 def _written(envelope: dict[str, Any], output: Output) -> str:
     if output is Output.JSON:
         import msgspec  # noqa: PLC0415 - a pretty `json` is written in Python, and there are thousands of rows
 
-        return msgspec.json.format(msgspec.json.encode(envelope), indent=2).decode() + "\n"
-    return as_yaml(envelope)
+        text = msgspec.json.encode(envelope)
+        if may_carry_key(text):
+            text = msgspec.json.encode(keyless(envelope))
+        return msgspec.json.format(text, indent=2).decode() + "\n"
+    return as_yaml(keyless(envelope))
 
 
 def as_yaml(value: Mapping[str, Any]) -> str:
@@ -112,7 +121,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
             {"place": str(problem.place), "level": str(finding.level_of(problem)), "detail": problem.detail}
             for problem in finding.problems
         ],
-        "unseen": [{"place": str(gap.ref), "why": gap.why} for gap in finding.unseen],
+        "unseen": [{"place": str(gap.ref), "why": gap.why, "hint": gap.hint or None} for gap in finding.unseen],
         "hint": "; ".join(finding.hints) or None,
     }
 
@@ -176,19 +185,26 @@ def _unseen(findings: Iterable[Finding]) -> Iterator[str]:
     for finding in findings:
         for gap in finding.unseen:
             open_checks.setdefault(gap, []).append(finding.check.id)
+    hinted = {""}
     for checks in dict.fromkeys(map(tuple, open_checks.values())):
         yield f"{Level.UNKNOWN}: not judged: {', '.join(checks)}"
-        yield from _missed([gap for gap, held in open_checks.items() if tuple(held) == checks])
+        yield from _missed([gap for gap, held in open_checks.items() if tuple(held) == checks], hinted)
 
 
-def _missed(gaps: Iterable[Gap]) -> Iterator[str]:
-    """What stayed unseen for one reason in one line: a missing right is said once, with how many it hides."""
+def _missed(gaps: Iterable[Gap], hinted: set[str]) -> Iterator[str]:
+    """What stayed unseen for one reason in one line: a missing right is said once, with how many it hides.
+
+    What to do stands beneath, in the words for the first of them, unless it was said before.
+    """
     alike: dict[str, list[Gap]] = {}
     for gap in gaps:
         alike.setdefault(gap.why, []).append(gap)
     for why, those in alike.items():
         more = f" and {len(those) - 1} more" if len(those) > 1 else ""
         yield f"  {those[0].ref}{more}: not seen: {why}"
+        if (hint := those[0].hint) not in hinted:
+            hinted.add(hint)
+            yield f"  -> {hint}"
 
 
 def _runnable(commands: tuple[str, ...], listed: int | None) -> Iterator[str]:

@@ -19,13 +19,15 @@ FIELD_MANAGER = "kubectl-istio-root"  # under this name `metadata.managedFields`
 class Scope:
     """What to look at: empty means everywhere, every revision.
 
-    `namespace` narrows what is judged, never the search for the CA. `public` asks for no Secret at all.
+    `namespace` narrows what is judged, never the search for the CA. `public` asks for no Secret at all. `everywhere`
+    says that all namespaces were asked for in words (`-A`).
     """
 
     istio_namespace: str = ""
     revision: str = ""
     namespace: str = ""
     public: bool = False
+    everywhere: bool = False
 
 
 class Source(Protocol):
@@ -39,6 +41,11 @@ class Source(Protocol):
     @property
     def taken_at(self) -> datetime | None:
         """When the recording was taken, where it knows that; None for a live cluster."""
+        ...
+
+    @property
+    def wished(self) -> str:
+        """What a run asked for that was narrowed and recorded this, in its plugin's own words; else nothing."""
         ...
 
     @property

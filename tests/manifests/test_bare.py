@@ -21,8 +21,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from meshes import NOW
+from meshtrust.keys import CUT
 from meshtrust.manifests.bare import hides_key
-from meshtrust.manifests.cutting import CUT, holds_key, without_key
+from meshtrust.manifests.cutting import holds_key, without_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,8 +10,8 @@ import pytest
 
 from meshes import NOW
 from meshtrust.certificates import parse_pem
+from meshtrust.keys import carries_key
 from meshtrust.manifests.cutting import CUT, without_key, without_keys
-from meshtrust.manifests.keys import carries_key
 from meshtrust.mesh import names
 from sandbox import Ca
 from sandbox.issuing import ca_certificate, pem

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from meshtrust.keys import carries_key, keyless
 from meshtrust.manifests import Recording
-from meshtrust.manifests.keys import carries_key
 from meshtrust.objects import Ref
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: istiod}\n"
 RESOURCES = "bug-report/cluster/k8s-resources"
+LABEL = 40  # letters that no label of a key has
 KRTZ = "bug-report/istio/istio-system/istiod-1/debug/krtz"
 
 
@@ -55,6 +56,22 @@ FORMS: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("form", FORMS)
 def test_a_key_is_found_in_every_form(each_key: bytes, form: str) -> None:
     assert carries_key(b"\x00" * 1000 + FORMS[form](each_key) + b"\x00" * 1000)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_key_in_a_text_to_be_shown_is_cut_out_in_every_form(each_key: bytes, form: str) -> None:
+    text = FORMS[form](each_key).decode()
+    lines = [line for line in text.replace("\\n", "\n").split() if len(line) > LABEL] + each_key.decode().split()[3:-3]
+    for said in (text, " ".join(text.split()), text[: len(text) * 2 // 3]):  # whole, in one line, its end cut off
+        shown = keyless({"why": [f"it says {said}"]})["why"][0]
+        assert not [line for line in lines if line in shown]
+        assert "[cut: a private key]" in shown
+
+
+def test_the_rest_of_a_key_is_cut_out_and_the_words_around_it_stay(each_key: bytes) -> None:
+    text = each_key.decode()
+    said = f"no path: {text[40:]} (may be old) beside {text[:90]}"
+    assert keyless(said) == "no path:[cut: a private key]\n (may be old) beside [cut: a private key]"
 
 
 @pytest.mark.parametrize("form", FORMS)

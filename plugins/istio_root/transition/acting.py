@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, cast
 
 from istio_root.transition import following
 from istio_root.transition.plan import Act, Plan, Step
+from istio_root.transition.remarks import said
 from istio_root.transition.secret import read_secret
-from istio_root.transition.telling import accepted, checked, commands, details, said, table
+from istio_root.transition.telling import accepted, checked, commands, details, table
 from istio_root.transition.telling import facts as facts_of
 from meshtrust.errors import Conflict, NotAllowed, Refused, ToolError, Unreachable, Unseen
 from meshtrust.findings import Check, Finding, Level, Problem

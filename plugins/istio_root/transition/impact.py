@@ -153,7 +153,7 @@ def _held(
     register.roots.update({root.serial: root for root in (target, present)})
     looking = Looking(
         source=reading.source,
-        references={mesh.namespace: Reference(mesh, (target,), (target,), (target,))},
+        references={mesh.namespace: Reference(mesh, (target,), (target,), (target,), ())},
         register=register,
         tally=tally,
         pairs=Pairs(),

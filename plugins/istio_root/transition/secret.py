@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # What istiod and Citadel write as, and who writes once, by hand: neither keeps an object as something else has it.
 _KEEP_NOTHING = ("pilot-discovery", "istio_ca", "istiod", "citadel", FIELD_MANAGER)
 _BY_HAND = frozenset({"kubectl", "kubectl-create", "kubectl-edit", "kubectl-patch", "kubectl-replace"})
-_NOTE = re.compile(r"^# (superseded|set aside) by sha256:([0-9a-f]{64}) at (\S+)$", re.MULTILINE)
+_NOTE = re.compile(f"^{names.PREVIOUS_NOTE}$", re.MULTILINE)
 # Labels and annotations of what keeps objects as a repository has them, or makes them of something else.
 _KEEPERS = {
     "argocd.argoproj.io/instance": "Argo CD",

@@ -35,6 +35,9 @@ _PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)(?:-----END \1-----|(
 
 _CERTIFICATE, _DASHES, _MARKS = "CERTIFICATE", "-----", 4  # dashes stand at both ends of both lines
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+_FIRST, _LAST = f"{_BEGIN}\n", (f"\n{_END}", f"\n{_END}\n")
+_MARKED = re.compile(r"-----BEGIN [^\n]*-----[ \t\r]*\n.*\n-----END [^\n]*-----", re.DOTALL)
+_REST = re.compile(r"[ \t\r]*(?:\n|\Z)")
 
 _KNOWN = Alike()
 _CATCHING = Lock()  # whoever catches warnings catches those of all threads
@@ -53,28 +56,39 @@ def parse_leaf(text: str) -> Bundle:
         return Bundle(broken=("no certificate in it" if text.strip() else "empty",))
     certificates: list[Certificate] = []
     broken: list[str] = []
-    for number, (label, block) in enumerate(blocks, 1):
+    for number, (label, block, apart) in enumerate(blocks, 1):
         try:
-            certificates.append(_parse_block(label, block))
+            certificates.append(_parse_block(label, block, apart=apart))
         except UNREADABLE as error:
             place = f"block {number} of {len(blocks)}: " if len(blocks) > 1 else ""
             broken.append(f"{place}{first_line(error)}")
-    return Bundle(tuple(certificates), tuple(broken), sum(1 for label, _ in blocks if _is_private_key(label)))
+    return Bundle(tuple(certificates), tuple(broken), sum(1 for label, *_ in blocks if _is_private_key(label)))
 
 
-def _blocks(text: str) -> list[tuple[str, str]]:
-    """Each block with its label. Nearly all texts are one certificate, and there are thousands of them."""
-    if text.startswith(_BEGIN) and text.endswith((_END, f"{_END}\n")) and text.count(_DASHES) == _MARKS:
-        return [(_CERTIFICATE, text.rstrip())]
-    return [(block[1], block[0]) for block in _PEM_BLOCK.finditer(text)]
+def _blocks(text: str) -> list[tuple[str, str, bool]]:
+    """Each block with its label, and whether its two marks stand alone on their lines.
+
+    Nearly all texts are one certificate, and there are thousands of them.
+    """
+    if text.startswith(_FIRST) and text.endswith(_LAST) and text.count(_DASHES) == _MARKS:
+        return [(_CERTIFICATE, text.rstrip(), True)]
+    return [(block[1], block[0], _stands_apart(text, block)) for block in _PEM_BLOCK.finditer(text)]
 
 
-def _parse_block(label: str, block: str) -> Certificate:
+def _stands_apart(text: str, block: re.Match[str]) -> bool:
+    """Whether Go (encoding/pem), OpenSSL and BoringSSL find it: white space may follow a mark, nothing precedes one."""
+    begins = block.start() == 0 or text[block.start() - 1] == "\n"
+    return begins and bool(_MARKED.fullmatch(block[0]) and _REST.match(text, block.end()))
+
+
+def _parse_block(label: str, block: str, *, apart: bool) -> Certificate:
     if label != _CERTIFICATE:
         kind = "a private key" if _is_private_key(label) else label
         raise ValueError(f"holds {kind}, not a certificate")
     if not block.endswith(_DASHES):
         raise ValueError("a certificate that begins and does not end")
+    if not apart:
+        raise ValueError("its BEGIN or END does not stand alone on its line (indented?): neither Go nor Envoy reads it")
     return read_alike(block, _KNOWN) or read_whole(block, _KNOWN)
 
 

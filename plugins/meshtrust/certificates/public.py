@@ -29,7 +29,7 @@ def is_public(label: str, body: str) -> bool:
 def _is_what_it_says(label: str, der: bytes, body: str) -> bool:
     match label:
         case "CERTIFICATE":
-            found = parse_leaf(f"-----BEGIN CERTIFICATE-----{body}-----END CERTIFICATE-----").certificates
+            found = parse_leaf(f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----").certificates
             return [one.fingerprint for one in found] == [sha256(der).hexdigest()]
         case "X509 CRL":
             x509.load_der_x509_crl(der)

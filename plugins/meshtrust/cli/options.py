@@ -135,7 +135,7 @@ class Options:
     @property
     def scope(self) -> Scope:
         namespace = "" if self.all_namespaces else self.namespace
-        return Scope(self.istio_namespace, self.revision, namespace, self.public)
+        return Scope(self.istio_namespace, self.revision, namespace, self.public, self.all_namespaces)
 
 
 def open_source(options: Options) -> AbstractContextManager[Source]:

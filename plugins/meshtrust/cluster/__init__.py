@@ -25,6 +25,7 @@ class Cluster:
 
     recorded = False
     taken_at: datetime | None = None
+    wished = ""
     unread: tuple[Unread, ...] = ()
     exposed: tuple[Ref, ...] = ()
 

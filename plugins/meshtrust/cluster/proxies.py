@@ -31,7 +31,7 @@ class Proxies:
     def ask(self, pod: Ref, path: str, port: int, container: str) -> bytes:
         timeout = self._session.timeout
         until = time.monotonic() + timeout if timeout else None
-        forwarded = self._ask(Forwarding(pod, path, port), until)
+        forwarded = self._ask(Forwarding(pod, path, port, container), until)
         if isinstance(forwarded, bytes):
             return forwarded
         try:
@@ -73,11 +73,13 @@ class Proxies:
                     line.status += f" /{way.page}"
                     return Answer(response.status, "", way.ask(opened))
             except (TimeoutError, urllib3.exceptions.ReadTimeoutError) as error:
-                raise Unreachable(f"no whole answer from the proxy{within(session.timeout)}", LONGER) from error
+                hint = f"{LONGER}; if it hangs for good, its log knows more: {way.log}"
+                raise Unreachable(f"no whole answer from the proxy{within(session.timeout)}", hint) from error
             except Broken as error:
                 raise urllib3.exceptions.ProtocolError("Connection broken", error) from error
             except TooLarge as error:
-                raise Unreachable("the answer of the proxy is larger than 64 MiB", "is it really one?") from error
+                hint = f"is it really one? look by hand: {way.by_hand}"
+                raise Unreachable("the answer of the proxy is larger than 64 MiB", hint) from error
 
     def _not_opened(self, way: Way, answer: Answer) -> ToolError:
         context, told = self._session.context, status_of(answer.body)

@@ -3,7 +3,8 @@
 The interface listens on the loopback of its pod only. The first way wants a right on `pods/portforward`, the second on
 `pods/exec`, which is more: whoever may exec can do anything in the pod.
 
-Messages do not name the pod: whoever asks knows it, and what is wrong with many pods is said once.
+Messages do not name the pod: whoever asks knows it, and what is wrong with many pods is said once. Hints do where they
+are commands: these are to be pasted, and the first pod stands for all.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from http import HTTPStatus
+from shlex import join
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import quote, urlencode
 
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 _ADMIN_PORT = 15000
 _OBJECT = re.compile(rb"^\{", re.MULTILINE)
 
-_AGAIN = "try again: the pod may have been restarted meanwhile; its log knows more"
 _OTHER_PORT = "is it still starting, or is proxyAdminPort another one here?"
 _OTHER_PAGES = "it may be of another kind, or of a version that does not know this page"
 
@@ -39,11 +40,12 @@ class NoAgent(Unreachable):
 
 @dataclass(frozen=True, slots=True)
 class Way(ABC):
-    """A websocket into a pod, and what is done with it: a GET of `path` at `port`."""
+    """A websocket into a pod, and what is done with it: a GET of `path` at `port` of `container`."""
 
     pod: Ref
     path: str
     port: int
+    container: str
 
     subresource: ClassVar[str]
     protocols: ClassVar[str]
@@ -64,6 +66,24 @@ class Way(ABC):
     @property
     def page(self) -> str:
         return self.path.partition("?")[0]
+
+    @property
+    @abstractmethod
+    def by_hand(self) -> str:
+        """What a person types to see what is answered."""
+
+    @property
+    def log(self) -> str:
+        return f"kubectl logs {self._named}"
+
+    @property
+    def again(self) -> str:
+        return f"try again: the pod may have been restarted meanwhile; its log knows more: {self.log}"
+
+    @property
+    def _named(self) -> str:
+        container = ("-c", self.container) if self.container else ()
+        return join((self.pod.name, "-n", self.pod.namespace, *container))
 
     def missing_verb(self, told: Status) -> str:
         """The verb that is missing; none where a refusal is about something else.
@@ -92,19 +112,25 @@ class Forwarding(Way):
     def query(self) -> str:
         return f"ports={self.port}"
 
+    @property
+    def by_hand(self) -> str:
+        forward = join(("kubectl", "port-forward", self.pod.name, str(self.port), "-n", self.pod.namespace))
+        return f"{forward}, and beside it: curl -i localhost:{self.port}/{self.page}"
+
     def ask(self, channels: Channels) -> bytes:
         try:
             status, body = forwarding.get(channels, self.path)
         except forwarding.NotForwarded as error:
             raise self._not_forwarded(str(error)) from error
         except http.client.RemoteDisconnected as error:
-            raise Unreachable("the proxy closed the connection without an answer", _AGAIN) from error
+            raise Unreachable("the proxy closed the connection without an answer", self.again) from error
         except http.client.IncompleteRead as error:
-            raise Unreachable(f"the proxy gave only a part of {self.page}", _AGAIN) from error
+            raise Unreachable(f"the proxy gave only a part of {self.page}", self.again) from error
         except (http.client.HTTPException, ValueError) as error:
             raise Unreachable(f"what listens at port {self.port} does not speak HTTP", _OTHER_PORT) from error
         if status != HTTPStatus.OK:
-            hint = _AGAIN if status >= HTTPStatus.INTERNAL_SERVER_ERROR else _OTHER_PAGES
+            other = f"{_OTHER_PAGES}; look by hand: {self.by_hand}"
+            hint = self.again if status >= HTTPStatus.INTERNAL_SERVER_ERROR else other
             raise Unreachable(f"the proxy answered {phrase(status)} to {self.page}", hint)
         return body
 
@@ -112,8 +138,8 @@ class Forwarding(Way):
         if "connection refused" in said:
             return Unreachable(f"nothing listens at port {self.port}", _OTHER_PORT)
         if "connection reset" in said:
-            return Unreachable("the proxy reset the connection", _AGAIN)
-        return Unreachable(f"port {self.port} cannot be forwarded: {one_line(said)}", _AGAIN)
+            return Unreachable("the proxy reset the connection", self.again)
+        return Unreachable(f"port {self.port} cannot be forwarded: {one_line(said)}", self.again)
 
     def __str__(self) -> str:
         return "forward a port"
@@ -121,17 +147,21 @@ class Forwarding(Way):
 
 @dataclass(frozen=True, slots=True)
 class Executing(Way):
-    container: str
-
     subresource = "exec"
     protocols = "v5.channel.k8s.io, v4.channel.k8s.io"
 
     @property
     def query(self) -> str:
-        port = () if self.port == _ADMIN_PORT else (f"--debug-port={self.port}",)  # an old agent does not know it
-        command = ("pilot-agent", "request", *port, "GET", self.path)
-        words = [("stdout", "true"), ("stderr", "true"), *(("command", word) for word in command)]
+        words = [("stdout", "true"), ("stderr", "true"), *(("command", word) for word in self._request(self.path))]
         return urlencode([("container", self.container), *words] if self.container else words)
+
+    @property
+    def by_hand(self) -> str:
+        return f"kubectl exec {self._named} -- {join(self._request(self.page))}"
+
+    def _request(self, path: str) -> tuple[str, ...]:
+        port = () if self.port == _ADMIN_PORT else (f"--debug-port={self.port}",)  # an old agent does not know it
+        return ("pilot-agent", "request", *port, "GET", path)
 
     def ask(self, channels: Channels) -> bytes:
         try:
@@ -148,8 +178,8 @@ class Executing(Way):
         if "connection refused" in error.said:
             return Unreachable(f"nothing listens at port {self.port}", _OTHER_PORT)
         if "connection reset" in error.said:
-            return Unreachable("the proxy reset the connection", _AGAIN)
-        return Unreachable(f"pilot-agent gave no answer: {one_line(error.said or error.why)}", _AGAIN)
+            return Unreachable("the proxy reset the connection", self.again)
+        return Unreachable(f"pilot-agent gave no answer: {one_line(error.said or error.why)}", self.again)
 
     def __str__(self) -> str:
         return "exec"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 
-from meshtrust.manifests.keys import carries_key
+from meshtrust.keys import carries_key
 
 # How the DER of a private key begins, and that of no certificate, request, revocation list or public key.
 _LENGTH = rb"(?:[\x00-\x80]|\x81.|\x82..|\x83...)"

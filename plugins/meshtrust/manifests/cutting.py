@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from meshtrust.certificates import public_half
 from meshtrust.certificates.public import PUBLIC_LABELS, is_public
+from meshtrust.keys import CUT, carries_key
 from meshtrust.manifests.bare import hides_key, without_hidden
-from meshtrust.manifests.keys import carries_key
 from meshtrust.manifests.kinds import SECRET
 from meshtrust.mesh import names
 from meshtrust.objects import KINDS
@@ -19,8 +19,6 @@ from meshtrust.octets import from_base64
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-CUT = "[cut: a private key]"
 
 _KEY = re.compile(r"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----.*?(?:-----END \1-----|\Z)", re.DOTALL)
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)(-----END \1-----|(?=-----BEGIN )|\Z)", re.DOTALL)
@@ -36,9 +34,11 @@ _KEPT = frozenset(
         names.TLS_KEY,
         names.TLS_ROOTS,
         names.GENERATED,
+        names.PREVIOUS,
     }
 )
 _ACCOUNT = re.compile(r"[a-z0-9.-]{1,253}")  # the name of a ServiceAccount
+_NOTE = re.compile(names.PREVIOUS_NOTE)
 _TOLD = frozenset({names.ISTIOD_CONTAINER, names.CITADEL_CONTAINER, names.PROXY_CONTAINER})
 
 
@@ -124,7 +124,8 @@ def _public_text(text: str) -> str:
 
 
 def _between(text: str) -> str:
-    return f"\n{CUT}\n" if text.strip() else text
+    told = all(_NOTE.fullmatch(line) for line in text.splitlines() if line.strip())
+    return text if told else f"\n{CUT}\n"
 
 
 def _public_block(label: str, body: str, end: str) -> str:

@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from meshtrust.errors import ToolError, Unseen
+from meshtrust.keys import carries_key
 from meshtrust.manifests import files, reports
 from meshtrust.manifests.documents import EXPECTED, Unreadable, documents, plain
-from meshtrust.manifests.keys import carries_key, exposes_key
+from meshtrust.manifests.keys import exposes_key
 from meshtrust.manifests.kinds import answers_in, cut, kind_of, labels_of, may_hold_objects, parts, ref_of
 from meshtrust.manifests.recording import Held
-from meshtrust.manifests.refusals import ASKED, TAKEN_AT, annotations_of, unanswered_in, unread_of
+from meshtrust.manifests.refusals import ASKED, TAKEN_AT, WISHED, annotations_of, unanswered_in, unread_of
 from meshtrust.objects import Ref, Unread
 
 if TYPE_CHECKING:
@@ -31,7 +32,14 @@ class Gathering:
         self.refusals: dict[str, Unseen] = {}
         self.asked: set[str] = set()
         self.taken_at: datetime | None = None
+        self._wishes: list[str] = []  # one for each recording
+        self._files = 0
         self._found = 0  # objects, Lists and files that are there, whether they could be read or not
+
+    @property
+    def wished(self) -> str:
+        """Only of a recording that stands alone: what lies beside it is there to be judged, too."""
+        return self._wishes[0] if (len(self._wishes), self._files) == (1, 1) else ""
 
     def add(self, path: str, stdin: BinaryIO) -> None:
         """Read one of the names that the user gave; a name that gives nothing is an error."""
@@ -58,6 +66,7 @@ class Gathering:
         self.unread.append(unread)
 
     def _read(self, file: File, dates: _Dates) -> None:
+        self._files += 1
         if file.page:
             self.answers[file.page] = file.content
         if not file.manifest:
@@ -102,6 +111,7 @@ class Gathering:
         """What a recorder wrote beside the objects: when, what it asked for, and what stayed without an answer."""
         if part.kind == "List" and (noted := annotations_of(part)):
             self.asked.update(filter(None, noted.get(ASKED, "").split(",")))
+            self._wishes.append(noted.get(WISHED, ""))
             if moment := _moment(noted.get(TAKEN_AT, "")):
                 self.taken_at = max(filter(None, (self.taken_at, moment)))
         elif found := unanswered_in(part):

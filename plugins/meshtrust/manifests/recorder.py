@@ -49,6 +49,10 @@ class Recorder:
         return self._source.taken_at
 
     @property
+    def wished(self) -> str:
+        return self._source.wished
+
+    @property
     def clock_skew(self) -> timedelta | None:
         return self._source.clock_skew
 
@@ -108,13 +112,16 @@ class Recorder:
             self._answers.setdefault((pod.namespace, pod.name), {})[page] = _kept(answer)
         return answer
 
-    def write(self, path: str, now: datetime) -> None:
-        """Write all of it as one List, for its owner's eyes. Raises ToolError where the file cannot be written."""
+    def write(self, path: str, now: datetime, wished: str = "") -> None:
+        """Write all of it as one List, for its owner's eyes. Raises ToolError where the file cannot be written.
+
+        `wished` is what the run was narrowed to.
+        """
         try:
             with _beside(Path(path)) as part:
                 # What is half of a character in JSON (RFC 8259 8.2) is written as JSON escapes it.
                 with part.open("w", encoding="utf-8", errors="backslashreplace") as out:
-                    for piece in self._pieces(now):
+                    for piece in self._pieces(now, wished):
                         if holds_key(piece):
                             raise ToolError(f"{path}: not written: a private key could not be cut out of what was read")
                         out.write(piece)
@@ -122,8 +129,9 @@ class Recorder:
         except OSError as error:
             raise ToolError(f"{path}: cannot be written: {error.strerror}", _WANTED) from error
 
-    def _pieces(self, now: datetime) -> Iterator[str]:
+    def _pieces(self, now: datetime, wished: str) -> Iterator[str]:
         annotations = {refusals.TAKEN_AT: now.isoformat(), refusals.ASKED: ",".join(sorted(self._asked))}
+        annotations |= {refusals.WISHED: wished} if wished else {}
         head = {"apiVersion": "v1", "kind": "List", "metadata": {"annotations": annotations}}
         yield json.dumps(head)[:-1] + ', "items": [\n'
         between = ""

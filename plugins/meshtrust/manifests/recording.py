@@ -53,6 +53,7 @@ class Recording:
     answers: Answers = field(default_factory=dict, repr=False)
     refusals: Refusals = field(default_factory=dict, repr=False)
     asked: frozenset[str] = frozenset()  # kinds that whoever recorded it asked for, whether there were any or not
+    wished: str = ""
 
     @classmethod
     def read(cls, paths: Sequence[str], stdin: BinaryIO) -> Recording:
@@ -74,6 +75,7 @@ class Recording:
             gathering.answers,
             gathering.refusals,
             frozenset(gathering.asked),
+            gathering.wished,
         )
 
     @property

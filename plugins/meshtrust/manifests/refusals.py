@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 KIND = "Unanswered"
 API_VERSION = "meshtrust/v1"
-TAKEN_AT, ASKED = "meshtrust/taken-at", "meshtrust/asked"  # annotations of the List that is a recording
+# Annotations of the List that is a recording.
+TAKEN_AT, ASKED, WISHED = "meshtrust/taken-at", "meshtrust/asked", "meshtrust/wished"
 
 
 class Question(msgspec.Struct):
@@ -72,7 +73,7 @@ def unanswered_in(part: Part) -> Unanswered | None:
 
 
 def annotations_of(part: Part) -> Mapping[str, str]:
-    """Of a List: when a recording was taken, and which kinds were asked for."""
+    """Of a List: when a recording was taken, which kinds were asked for, and what its run was narrowed to."""
     try:
         return msgspec.convert(part.body, _List).metadata.annotations or {}
     except msgspec.ValidationError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from meshtrust.mesh.instances import leaf_life, renewal
+from meshtrust.mesh.instances import by_trust_bundle, leaf_life, renewal
 from meshtrust.mesh.look import Look
 from meshtrust.mesh.model import (
     Anchor,
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from meshtrust.mesh.memory import Memory, Shown, read_memory
     from meshtrust.mesh.publishing import Hooks, hooks_of, publishes, read_hooks, read_places, unpublished
     from meshtrust.mesh.reading import read_meshes
-    from meshtrust.mesh.workloads import read_workloads, unserved
+    from meshtrust.mesh.workloads import claimed, read_workloads, serving, unserved
 
 # What reads certificates is imported when it is asked for: `cryptography` is a tenth of a second, and 10 MB.
 _READ_CERTIFICATES = {
     **dict.fromkeys(("Memory", "Shown", "read_memory"), "memory"),
     **dict.fromkeys(("Hooks", "hooks_of", "publishes", "read_hooks", "read_places", "unpublished"), "publishing"),
     "read_meshes": "reading",
-    **dict.fromkeys(("read_workloads", "unserved"), "workloads"),
+    **dict.fromkeys(("claimed", "read_workloads", "serving", "unserved"), "workloads"),
 }
 
 __all__ = [
@@ -71,6 +71,8 @@ __all__ = [
     "Sight",
     "VersionFrom",
     "WorkloadCertificate",
+    "by_trust_bundle",
+    "claimed",
     "control_planes_of",
     "hooks_of",
     "leaf_life",
@@ -85,6 +87,7 @@ __all__ = [
     "read_workloads",
     "read_ztunnels",
     "renewal",
+    "serving",
     "unpublished",
     "unserved",
 ]

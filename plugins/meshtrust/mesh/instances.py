@@ -44,12 +44,13 @@ def find_instances(look: Look, namespace: str) -> tuple[Instance, ...]:
     try:
         return _instances(look, "")
     except NotAllowed as refused:
+        look.searched = ()
         found = tuple(_at(look, (namespace,) if namespace else names.HOMES))
         if namespace:
             if not found:
                 look.gaps.append(Gap(Ref("Pod", namespace, ""), Sight.SETTINGS, refused.message))
         elif found:
-            look.remarks.append(f"{refused.message}: looked only in {', '.join(names.HOMES)} (-i names another)")
+            look.remarks.append(f"{refused.message}: looked only in {', '.join(look.searched)} (-i names another)")
         else:
             look.gaps.append(Gap(Ref("Pod", namespace, ""), Sight.SETTINGS, refused.message))
         return found
@@ -58,9 +59,11 @@ def find_instances(look: Look, namespace: str) -> tuple[Instance, ...]:
 def _at(look: Look, homes: Iterable[str]) -> Iterator[Instance]:
     for home in homes:
         try:
-            yield from _instances(look, home)
+            found = _instances(look, home)
         except NotAllowed:
             continue  # the refusal of the whole list stands for it
+        look.searched = (*(look.searched or ()), home)
+        yield from found
 
 
 def _instances(look: Look, namespace: str) -> tuple[Instance, ...]:
@@ -110,6 +113,12 @@ def _started(body: Mapping[str, Any], container: str) -> str:
     statuses = body.get("status", {}).get("containerStatuses") or ()
     running = (s.get("state", {}).get("running") or {} for s in statuses if s.get("name") == container)
     return next((state.get("startedAt", "") for state in running), "")
+
+
+def by_trust_bundle(instances: Iterable[Instance]) -> bool:
+    """Whether they publish a ClusterTrustBundle, all of them, and so no ConfigMaps."""
+    switched = [switch(i, names.CLUSTER_TRUST_BUNDLES, default=False) for i in instances if i.era is Era.ISTIOD]
+    return bool(switched) and all(one is True for one in switched)
 
 
 def switch(instance: Instance, variable: str, *, default: bool) -> bool | None:

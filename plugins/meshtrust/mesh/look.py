@@ -27,6 +27,8 @@ class Look:
         self.broken: list[Unread] = []
         self.exposed: list[Ref] = []
         self.remarks: list[str] = []
+        # The only namespaces in which control planes could be looked for; None where it was all of them.
+        self.searched: tuple[str, ...] | None = None
 
     def objects(
         self,

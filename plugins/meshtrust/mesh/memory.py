@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import product
+from shlex import join
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from meshtrust.certificates import Bundle, Certificate, parse_leaf, parse_pem
 from meshtrust.errors import Unreachable
+from meshtrust.mesh import names
 from meshtrust.mesh.model import Proxy, ProxyKind
 from meshtrust.octets import from_base64
 
@@ -46,6 +49,7 @@ class Memory:
     identity: the workload's URI
     absent: why there is nothing, where there is nothing
     shown: where an Envoy has its certificates from files: the first root and the leaf, which is all that it tells
+    others: what it is handed beside that under the same names, from another source of its secrets
     """
 
     identity: str
@@ -54,6 +58,7 @@ class Memory:
     broken: tuple[str, ...] = ()
     absent: str = ""
     shown: tuple[Shown | None, Shown | None] | None = None
+    others: tuple[Memory, ...] = ()
 
 
 def read_memory(source: Source, proxy: Proxy) -> tuple[Memory, ...]:
@@ -61,18 +66,32 @@ def read_memory(source: Source, proxy: Proxy) -> tuple[Memory, ...]:
 
     Raises `NotAllowed` or `Unreachable`, the latter also where the answer makes no sense.
     """
+    try:
+        return _read(source, proxy)
+    except Unreachable as error:
+        raise Unreachable(error.message, error.hint or f"look by hand: {_by_hand(proxy)}") from error
 
+
+def _read(source: Source, proxy: Proxy) -> tuple[Memory, ...]:
     def ask(path: str) -> bytes:
         return source.proxy_admin(proxy.ref, path, port=proxy.admin_port, container=proxy.container)
 
     if proxy.kind is ProxyKind.ZTUNNEL:
         return _of_ztunnel(_decoded(ask(ZTUNNELS), _ZtunnelDump))
-    memory = _of_envoy(_decoded(ask(SECRETS), _EnvoyDump))
-    if memory is None:
-        memory = _of_files(_decoded(ask(FILES), _Certs))
+    memory = _of_envoy(_decoded(ask(SECRETS), _EnvoyDump)) or _of_files(_decoded(ask(FILES), _Certs))
     if memory is None:
         raise Unreachable("its Envoy shows neither a bundle nor a certificate: does it speak mutual TLS?")
     return (memory,)
+
+
+def _by_hand(proxy: Proxy) -> str:
+    """What a person types to see what it shows; a ztunnel has no agent beside it that could be asked."""
+    pod, port = (proxy.ref.name, "-n", proxy.ref.namespace), proxy.admin_port
+    if proxy.kind is ProxyKind.ZTUNNEL:
+        forward = join(("kubectl", "port-forward", *pod, str(port)))
+        return f"{forward}, and beside it: curl -i localhost:{port}/{ZTUNNELS}"
+    other = () if port == names.ADMIN_PORT else (f"--debug-port={port}",)
+    return join(("kubectl", "exec", *pod, "-c", proxy.container, "--", "pilot-agent", "request", *other, "GET", FILES))
 
 
 def _decoded(answer: bytes, shape: type[Shape]) -> Shape:
@@ -141,22 +160,31 @@ class _EnvoyDump(msgspec.Struct):
 
 def _of_envoy(dump: _EnvoyDump) -> Memory | None:
     """Nothing where there is no secret at all: then files may hold what it uses."""
-    active = {one.name: one for config in dump.configs for one in config.dynamic_active_secrets}
+    active = [one for config in dump.configs for one in config.dynamic_active_secrets]
     warming = {one.name for config in dump.configs for one in config.dynamic_warming_secrets}
-    bundle, chain = _named(active, _ROOTS, _FILE_ROOTS), _named(active, _LEAF, _FILE_LEAF)
-    if not (bundle or chain or warming & {_ROOTS, _LEAF}):
+    bundles, chains = _named(active, _ROOTS, _FILE_ROOTS), _named(active, _LEAF, _FILE_LEAF)
+    waits = bool(warming & {_ROOTS, _LEAF})
+    if not (bundles or chains or waits):
         return None
+    pairs = product(bundles or (None,), chains or (None,))
+    first, *others = dict.fromkeys(_of_secrets(bundle, chain, waits=waits) for bundle, chain in pairs)
+    return replace(first, others=tuple(others)) if others else first
+
+
+def _of_secrets(bundle: _Secret | None, chain: _Secret | None, *, waits: bool) -> Memory:
     validation, tls = (one.held if one else None for one in (bundle, chain))
     roots, leaf = _bundle_of(validation), _chain_of(tls)
     if (validation and roots is None) or (tls and leaf is None):
         raise Unreachable(_OTHER_SHAPE)
     lacking = [what for what, part in (("the bundle", roots), ("the certificate", leaf)) if part is None]
-    waits = " (WARMING)" if warming & {_ROOTS, _LEAF} else ""
-    return _memory(roots, leaf, absent=f"not delivered{waits}: {' and '.join(lacking)}" if lacking else "")
+    warms = " (WARMING)" if waits else ""
+    return _memory(roots, leaf, absent=f"not delivered{warms}: {' and '.join(lacking)}" if lacking else "")
 
 
-def _named(secrets: dict[str, _Secret], name: str, prefix: str) -> _Secret | None:
-    return secrets.get(name) or next((one for key, one in secrets.items() if key.startswith(prefix)), None)
+def _named(secrets: list[_Secret], name: str, prefix: str) -> tuple[_Secret, ...]:
+    """All of that name: an Envoy with two sources of secrets may be handed two."""
+    named = tuple(one for one in secrets if one.name == name)
+    return named or tuple(one for one in secrets if one.name.startswith(prefix))[:1]
 
 
 def _bundle_of(held: _Held | None) -> Bundle | None:
@@ -166,7 +194,7 @@ def _bundle_of(held: _Held | None) -> Bundle | None:
     custom = context.custom_validator_config
     domains = custom.typed_config.trust_domains if custom and custom.typed_config else []
     parts = [part for part in (context.trusted_ca, *(domain.trust_bundle for domain in domains)) if part]
-    text = "".join(_text(part) for part in parts)
+    text = "\n".join(_text(part) for part in parts)  # a mark that does not begin its line is none
     return parse_pem(text) if text.strip() else None
 
 
@@ -282,5 +310,5 @@ def _of_identity(one: _Identity) -> Memory:
 
 
 def _joined(parts: Iterable[_Pem]) -> Bundle:
-    text: Any = "".join(_plain(part.pem) for part in parts)
+    text: Any = "\n".join(_plain(part.pem) for part in parts)
     return parse_pem(text) if text else Bundle()

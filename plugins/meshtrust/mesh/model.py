@@ -68,11 +68,12 @@ class Sight(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """What could not be seen, and why."""
+    """What could not be seen, why, and what to do next where that is known."""
 
     ref: Ref
     sight: Sight
     why: str
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +239,9 @@ class Mesh:
 
     `rivals` sign here too, for revisions that were not asked for. `asked` is the namespace whose copy was asked for,
     `configmap` the name of the copies. `taken` are the namespaces of other control planes and of their copies, whether
-    those are judged or not. `missing` are copies that should be there, `webhooks` what the API server is told to trust;
+    those are judged or not. `neighbours` run in other namespaces, judged or not, and `theirs` are the keys of the roots
+    that they publish; `searched` are the only namespaces in which control planes could be looked for, None where it was
+    all of them. `missing` are copies that should be there, `webhooks` what the API server is told to trust;
     both are read where a plugin asks for them.
     """
 
@@ -252,6 +255,9 @@ class Mesh:
     asked: str = ""
     copies: tuple[Copy, ...] = ()
     taken: frozenset[str] = frozenset()
+    neighbours: tuple[Instance, ...] = ()
+    theirs: frozenset[bytes] = field(default=frozenset(), repr=False)
+    searched: tuple[str, ...] | None = None
     missing: tuple[Ref, ...] = ()
     webhooks: tuple[Copy, ...] = ()
     serving: tuple[Anchor, ...] = ()

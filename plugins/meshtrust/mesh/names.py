@@ -24,6 +24,7 @@ SERVING_SECRET = "istiod-tls"
 SIGNING, SIGNING_KEY, CHAIN, ROOTS, CRL = "ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem", "ca-crl.pem"
 TLS_SIGNING, TLS_KEY, TLS_ROOTS = "tls.crt", "tls.key", "ca.crt"
 PREVIOUS = "previous-ca-cert.pem"  # ours: what stood there before; istiod's renewals leave it alone
+PREVIOUS_NOTE = r"# (superseded|set aside) by sha256:([0-9a-f]{64}) at ([0-9TZ:-]{1,30})"  # the line above it
 REMOTE_SECRETS, REMOTE_CLUSTER = {"istio/multiCluster": "true"}, "networking.istio.io/cluster"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 

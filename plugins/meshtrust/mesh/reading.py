@@ -38,9 +38,21 @@ def read_meshes(source: Source, scope: Scope) -> tuple[Mesh, ...]:
         raise _nothing_found(look, copies)
     meshes = [_read_mesh(look, home, everyone, copies, scope) for home in sorted(judged)]
     return tuple(
-        replace(mesh, copies=own, taken=_namespaces(copies, own) | (homes - {mesh.namespace}))
+        replace(
+            mesh,
+            copies=own,
+            taken=_namespaces(copies, own) | (homes - {mesh.namespace}),
+            neighbours=tuple(one for one in everyone if one.ref.namespace != mesh.namespace),
+            theirs=_keys_at(homes - {mesh.namespace}, copies),
+            searched=look.searched,
+        )
         for mesh, own in zip(meshes, _shared_out(meshes, homes, copies), strict=True)
     )
+
+
+def _keys_at(homes: Iterable[str], copies: tuple[Copy, ...]) -> frozenset[bytes]:
+    """The keys of the roots that the control planes of these namespaces publish."""
+    return frozenset(c.key_bytes for home in homes for copy in _published(copies, home) for c in copy.certificates)
 
 
 def _namespaces(copies: tuple[Copy, ...], own: tuple[Copy, ...]) -> frozenset[str]:
@@ -202,9 +214,7 @@ def _shared_out(meshes: list[Mesh], homes: Iterable[str], copies: tuple[Copy, ..
     Also the control planes that are not judged have theirs. A copy that holds nobody's root is the first mesh's to
     judge, so that it is judged once.
     """
-    keys = {
-        home: {c.key_bytes for copy in _published(copies, home) for c in copy.certificates} for home in sorted(homes)
-    }
+    keys = {home: set(_keys_at((home,), copies)) for home in sorted(homes)}
     for mesh in meshes:
         keys[mesh.namespace] |= {root.certificate.key_bytes for ca in mesh.authorities for root in ca.roots}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshtrust.certificates import Bundle, parse_leaf
 from meshtrust.mesh import names
-from meshtrust.mesh.model import Era, Instance, Place, Sight, WorkloadCertificate
+from meshtrust.mesh.model import Instance, Place, Sight, WorkloadCertificate
 from meshtrust.octets import from_base64
 from meshtrust.versions import SERVES_BY_LABEL
 
@@ -41,10 +41,21 @@ def _chain(encoded: str) -> Bundle:
         return Bundle(broken=("not base64",))
 
 
+def serving(place: Place, citadels: Iterable[Instance]) -> tuple[str, ...]:
+    """The homes of those Citadels that keep Secrets in a namespace: more than one may."""
+    return tuple(dict.fromkeys(citadel.ref.namespace for citadel in citadels if not _unserved(place, citadel)))
+
+
 def unserved(place: Place, citadels: Iterable[Instance]) -> str:
     """Say why no Citadel keeps Secrets in a namespace, or nothing where one does."""
-    why = [_unserved(place, citadel) for citadel in citadels if citadel.era is Era.CITADEL]
+    why = [_unserved(place, citadel) for citadel in citadels]
     return "" if not all(why) else why[0] if why else "no Citadel runs"
+
+
+def claimed(place: Place) -> str:
+    """The home of the Citadel that a namespace is labelled for, whether that runs or not."""
+    override = place.labels.get(names.CITADEL_OVERRIDE, "")
+    return "" if override in _YES | _NO else place.labels.get(names.CITADEL_HOME, "")
 
 
 def _unserved(place: Place, citadel: Instance) -> str:

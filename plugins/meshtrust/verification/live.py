@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import lru_cache
-from shlex import quote
 from sys import intern
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -13,10 +13,13 @@ from meshtrust.certificates import Peer
 from meshtrust.errors import NotAllowed, ToolError
 from meshtrust.findings import Level
 from meshtrust.mesh import Gap, Memory, Proxy, ProxyKind, Shown, Sight
+from meshtrust.mesh.restarts import REMADE, restart
+from meshtrust.objects import Ref
 from meshtrust.verification.asking import Answer, Asking
-from meshtrust.verification.holding import Case, Half, Holding, Reference, Span, span_of
+from meshtrust.verification.holding import Case, Half, Holding, Span, bundle_of, span_of
+from meshtrust.verification.keeping import SEEK
 from meshtrust.verification.rules import root_held
-from meshtrust.verification.tally import Row
+from meshtrust.verification.tally import Row, level_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
 
     from meshtrust.certificates import Certificate
     from meshtrust.mesh import Mesh
-    from meshtrust.objects import Ref
     from meshtrust.source import Source
+    from meshtrust.verification.holding import Reference, Vouched
     from meshtrust.verification.pairs import Pairs
     from meshtrust.verification.tally import Tally
 
@@ -33,8 +36,7 @@ _UNASKABLE = {
     ProxyKind.PROXYLESS: "proxyless gRPC has no admin interface that could be asked",
     ProxyKind.AGENTGATEWAY: "an agentgateway has no admin interface that could be asked",
 }
-_RESTARTED = {"Deployment": "deploy", "DaemonSet": "ds", "StatefulSet": "sts"}
-_REMADE = frozenset({"ReplicaSet", "ReplicationController"})  # which make another pod where one is deleted
+_MOUNTED = timedelta(minutes=2)  # kubelet looks each minute or so, then the agent waits for 10 s (Istio 1.0-1.4)
 _FIRST_ROOT = "its certificates are files, and of their bundle its Envoy shows only the first root"
 
 
@@ -43,12 +45,12 @@ class Register:
     """Certificates by their serials, to know again what an Envoy with files shows without the octets."""
 
     roots: dict[int, Certificate] = field(default_factory=dict)
-    leaves: dict[int, bool | None] = field(default_factory=dict)
+    leaves: dict[int, Vouched] = field(default_factory=dict)
     complete: bool = False  # whether the Secrets were asked for that would show whose a leaf is
 
     @classmethod
     def of(cls, meshes: Iterable[Mesh], tally: Tally, *, complete: bool = False) -> Register:
-        told = [root for reference in map(Reference.of, meshes) for root in reference.bundle]
+        told = [root for mesh in meshes for root in bundle_of(mesh)]
         copies = [root for mesh in meshes for copy in mesh.copies for root in copy.certificates]
         kept = [ca.previous.certificate for mesh in meshes for ca in mesh.authorities if ca.previous]
         roots = {root.serial: root for root in (*kept, *told, *copies, *tally.roots)}
@@ -66,13 +68,16 @@ class Looking:
     pairs: Pairs
     concurrency: int
     progress: Callable[[str], None]
+    searched: tuple[str, ...] | None = None  # the only namespaces in which control planes could be looked for
     namespace: str = ""  # of which ztunnels elsewhere are asked: theirs are the identities of all namespaces of a node
 
     def look(self, proxies: Iterable[Proxy], now: datetime, deadline: float | None) -> tuple[Proxy, ...]:
         """Ask each proxy that can be asked and judge it; gives back those that stayed unseen."""
         left: dict[Ref, Proxy] = {}
         for proxy in proxies:
-            if why := _unaskable(proxy):
+            if why := self._unsought(proxy):
+                self._miss(proxy, why, hint=SEEK.format(home=proxy.home), lasts=True)
+            elif why := _unaskable(proxy):
                 self.forget(proxy.ref)
                 self._miss(proxy, why, lasts=proxy.kind in _UNASKABLE)
             else:
@@ -105,7 +110,7 @@ class Looking:
         """Where some stayed unseen: pods that were replaced are gone by now, and what came in their place is asked."""
         rows = self.tally.rows
         failed = [proxy for proxy in proxies if (row := rows.get(proxy.place)) and row.level is Level.UNKNOWN]
-        askable = [proxy for proxy in failed if not _unaskable(proxy)]
+        askable = [proxy for proxy in failed if not (_unaskable(proxy) or self._unsought(proxy))]
         if not askable or (deadline is not None and monotonic() >= deadline):
             return proxies
         return self.follow(proxies, listed(), (), now, deadline)
@@ -142,7 +147,7 @@ class Looking:
         if isinstance(answer, ToolError):
             # What is forbidden everywhere is one thing, wherever the pod is.
             why = answer.message.replace(f' in namespace "{proxy.ref.namespace}"', "")
-            self._miss(proxy, why, lasts=isinstance(answer, NotAllowed))
+            self._miss(proxy, why, hint=answer.hint, lasts=isinstance(answer, NotAllowed))
             return False
         elsewhere = self.namespace not in ("", proxy.ref.namespace)
         for memory in answer:
@@ -158,11 +163,20 @@ class Looking:
         if memory.shown and holding.roots and holding.roots[0] not in reference.roots and len(reference.bundle) > 1:
             self._miss(proxy, _FIRST_ROOT)
             return
-        case = Case.of(holding, reference)
+        case = Case.of(holding, reference, now)
+        if memory.others:
+            others = (Case.of(self._holding(proxy, other), reference, now) for other in memory.others)
+            case = max((case, *others), key=lambda one: level_of(one, now))
         row = self.tally.take(case, now)
         self.pairs.see(
             case, reference.mesh.namespace, trusted=not (row.level is Level.CRITICAL and root_held.id in row.checks)
         )
+
+    def _unsought(self, proxy: Proxy) -> str:
+        """Say why it can be held against nothing: a control plane that was not seen need not be gone."""
+        if not proxy.home or self.searched is None or proxy.home in {*self.searched, *self.references}:
+            return ""
+        return f"its control plane in {proxy.home} could not be looked for"
 
     def _reference(self, proxy: Proxy, memory: Memory) -> Reference:
         if proxy.home in self.references:
@@ -195,10 +209,19 @@ class Looking:
             absent=memory.absent,
             signer=proxy.signer,
             owner=proxy.owner,
-            mends=mends(proxy.owner, proxy.ref.name if proxy.owner.kind in _REMADE else ""),
+            mends=mends(proxy.owner, proxy.ref.name if proxy.owner.kind in REMADE else ""),
+            mounted=memory.shown is not None,
+            taken_by=self._taken_by(proxy),
             vouched=vouched,
             unproven="its leaf is a file and in no Secret that was read: whose it is, nobody knows" if unproven else "",
         )
+
+    def _taken_by(self, proxy: Proxy) -> datetime | None:
+        """When its files are those of its Secret: some time after Citadel has written, or writes, the root into it."""
+        if not (proxy.mounted and (row := self.tally.rows.get(Ref("Secret", proxy.ref.namespace, proxy.mounted)))):
+            return None
+        written = row.not_before if row.moved else row.moves_by
+        return written + _MOUNTED if written else None
 
     def _recognised(self, shown: Shown | None) -> tuple[tuple[Certificate, ...], str]:
         if shown is None:
@@ -208,7 +231,7 @@ class Looking:
             return (known,), ""
         return (), f"its Envoy shows a root that is stored nowhere (serial {shown.serial:x})"
 
-    def _miss(self, proxy: Proxy, why: str, *, lasts: bool = False) -> None:
+    def _miss(self, proxy: Proxy, why: str, *, hint: str = "", lasts: bool = False) -> None:
         row = Row(
             Half.LIVE,
             proxy.kind.value,
@@ -219,7 +242,7 @@ class Looking:
             moved=False,
             lasts=lasts,
         )
-        self.tally.miss(row, Gap(proxy.place, Sight.MEMORY, why))
+        self.tally.miss(row, Gap(proxy.place, Sight.MEMORY, why, hint))
 
 
 def _unaskable(proxy: Proxy) -> str:
@@ -235,18 +258,7 @@ def mends(owner: Ref, pod: str = "") -> str:
 
     Whoever pastes it runs it: where there is none, it is a comment. `pod` is to be deleted where its owner remakes it.
     """
-    name, where = quote(owner.name), f"-n {quote(owner.namespace)}"
-    if kind := _RESTARTED.get(owner.kind):
-        return f"kubectl rollout restart {kind}/{name} {where}"
-    if owner.kind == "Rollout":
-        # What Argo's plugin of kubectl writes (pkg/kubectl-argo-rollouts/cmd/restart): older pods are evicted.
-        at = """{"spec":{"restartAt":"'$(date -u +%Y-%m-%dT%H:%M:%SZ)'"}}"""
-        return f"kubectl patch rollouts.argoproj.io/{name} {where} --type merge -p '{at}'"
-    if owner.kind == "DeploymentConfig":
-        return f"oc rollout latest dc/{name} {where}"
-    if owner.kind in _REMADE:
-        return f"kubectl delete pod {quote(pod)} {where}"
-    return f"# {owner}: nothing restarts it, it has to be made anew"
+    return restart(owner, pod) or f"# {owner}: nothing restarts it, it has to be made anew"
 
 
 def _progress(done: int, failed: int, total: int, seconds: float) -> str:

@@ -37,14 +37,14 @@ class Pairs:
         if holding.signer:
             return
         kind: _Kind | None = None
-        if holding.chain:
+        if holding.chain and not case.blamed:  # everybody refuses it, and that is the CA's fault
             leaf, above = holding.chain[0], frozenset(one.fingerprint for one in holding.chain[1:])
             kind = (home, leaf.issuer_bytes, leaf.authority_key_identifier, case.signed, above)
             self._kinds.setdefault(kind, holding.chain)
         held: _Held | None = None
         if holding.roots and trusted:
             held = (home, holding.peer, frozenset(holding.roots))
-        pair = (kind, held, case.moved and case.signed is not False)
+        pair = (kind, held, case.moved and (case.signed is not False or bool(case.blamed)))
         self._seen[holding.place] = self._alike.setdefault(pair, pair)
 
     def forget(self, place: Ref) -> None:

@@ -6,9 +6,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from meshtrust.errors import ToolError
-from meshtrust.mesh import Era, Gap, Instance, Look, Mesh, Place, Sight, names, publishes, read_places, unpublished
+from meshtrust.mesh import (
+    Era,
+    Gap,
+    Instance,
+    Look,
+    Mesh,
+    Place,
+    Sight,
+    by_trust_bundle,
+    names,
+    publishes,
+    read_places,
+    unpublished,
+)
 from meshtrust.objects import Ref
 from meshtrust.selectors import Requirement, Selector
+from meshtrust.verification.holding import UNSURE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,12 +42,28 @@ def of_istiod(instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
 
 def with_places(look: Look, meshes: tuple[Mesh, ...], scope: Scope) -> tuple[Mesh, ...]:
     """Say of each copy whether nobody keeps it current, and which are missing."""
+    before = len(look.gaps)
     places = read_places(look, scope.namespace)
-    return tuple(
-        _with_places(mesh, places, mine, _selectors(look, mesh, mine))
-        for mesh in meshes
-        for mine in [instances_of(mesh)]
+    whole = len(look.gaps) == before
+    if scope.namespace and not places and whole and look.source.holds("Namespace"):
+        why = f"no namespace {scope.namespace}"
+        look.gaps.append(Gap(Ref("Namespace", "", scope.namespace), Sight.NAMESPACES, why))
+        meshes = tuple(replace(mesh, asked="") for mesh in meshes)
+    return tuple(_placed(look, mesh, places, whole=whole) for mesh in meshes)
+
+
+def _placed(look: Look, mesh: Mesh, places: tuple[Place, ...], *, whole: bool) -> Mesh:
+    """Where selectors, or what they select from, were not seen, nobody knows where istiod writes, but at its home."""
+    instances, before = instances_of(mesh), len(look.gaps)
+    selectors = _selectors(look, mesh, instances)
+    found = _with_places(mesh, places, instances, selectors)
+    if len(look.gaps) == before and (whole or not selectors):
+        return found
+    copies = tuple(
+        copy if copy.left_behind or copy.ref.namespace in ("", mesh.namespace) else replace(copy, left_behind=UNSURE)
+        for copy in found.copies
     )
+    return replace(found, copies=copies, asked="", missing=())
 
 
 def _with_places(
@@ -55,7 +85,7 @@ def _with_places(
 def _missing(mesh: Mesh, ignored: Mapping[str, str], istiods: tuple[Instance, ...]) -> tuple[Ref, ...]:
     """Only where copies are published at all, and seen to be; the one at home is `copies-agree`'s."""
     seen = not any(gap.sight is Sight.COPIES for gap in mesh.gaps)
-    if not istiods or not seen or any(not copy.ref.namespace for copy in mesh.copies):
+    if not istiods or not seen or by_trust_bundle(istiods) or any(not copy.ref.namespace for copy in mesh.copies):
         return ()
     held = mesh.taken.union({mesh.namespace}, (copy.ref.namespace for copy in mesh.copies))
     name = istiods[0].env.get(names.ROOT_CONFIGMAP_NAME) or names.ROOT_CONFIGMAP

@@ -14,14 +14,13 @@ from meshtrust.checks import (
     dates,
     home_copies,
     lacks,
-    path,
     roots_now,
     signing_root,
-    stored,
 )
 from meshtrust.findings import Level, Problem, Terms, check
-from meshtrust.mesh import Copy, Kind, Mesh, Sight
+from meshtrust.mesh import Copy, Era, Kind, Mesh, Sight
 from meshtrust.objects import Ref
+from meshtrust.verification.issuing import unfit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,15 +31,14 @@ if TYPE_CHECKING:
 @check(
     "root-known",
     Level.CRITICAL,
-    says="the root that signs is known, and is valid now",
+    says="the root that signs is known, it is valid now, and what signs below it is, too",
     needs=(Sight.CA, Sight.COPIES),
     hint="kubectl istio-root expiry tells more of the CA",
 )
 def root_known(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
     roots = roots_now(mesh)
-    for authority in stored(mesh):
-        if authority.signer and not path(authority):
-            yield Problem(authority.signer.ref, "what signs does not verify up to a root of its bundle")
+    for ca in unfit(mesh, terms.now):
+        yield Problem(ca.place, ca.fault, hint=ca.hint)
     home = Ref("Namespace", "", mesh.namespace)
     places = {anchor.certificate: anchor.ref for authority in mesh.authorities for anchor in authority.anchors}
     own = {signing_root(authority) for authority in mesh.authorities if authority.kind is Kind.SELF_SIGNED}
@@ -83,7 +81,16 @@ def webhooks_agree(mesh: Mesh, terms: Terms) -> Iterator[Problem]:
                     hint="delete it, or bring back what it calls",
                 )
             else:
-                yield Problem(hook.ref, detail, level)
+                yield Problem(hook.ref, detail, level, hint=_patched_by(mesh, hook))
+
+
+def _patched_by(mesh: Mesh, hook: Copy) -> str:
+    """Say who patches it, and what makes them, where that is not istiod: before it each has a webhook of its own."""
+    if mesh.era is not Era.CITADEL:
+        return ""
+    name = "galley" if hook.ref.kind.startswith("Validating") else "sidecar-injector"
+    restart = f"kubectl rollout restart deploy/istio-{name} -n {mesh.namespace}"
+    return f"{name} patches it once its Secret of Citadel's holds the root, old ones at their start alone: {restart}"
 
 
 def webhook_fault(mesh: Mesh, hook: Copy, terms: Terms) -> tuple[str, Level] | None:

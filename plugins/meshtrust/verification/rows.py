@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from meshtrust.certificates import Peer
 from meshtrust.checks import copies_agree, roots_now
 from meshtrust.findings import Level
-from meshtrust.verification.holding import Half
+from meshtrust.verification.holding import UNSURE, Half, ended
 from meshtrust.verification.published import copies_complete, root_known, webhooks_agree
-from meshtrust.verification.tally import Row, Stand, fingerprints
+from meshtrust.verification.tally import Row, Stand, fingerprints, of_ended_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
+    from meshtrust.certificates import Certificate
     from meshtrust.findings import Finding
     from meshtrust.mesh import Copy, Mesh
     from meshtrust.objects import Ref
@@ -62,27 +65,28 @@ def _stand(said: list[tuple[Level, str, str]], copy: Copy | None) -> Stand:
     if level in {Level.OK, Level.UNKNOWN}:
         return Stand.FINE if level is Level.OK else Stand.UNKNOWN
     if copy and copy.left_behind and level is Level.WARNING:
-        return Stand.UNKEPT
+        return Stand.OTHER if copy.left_behind == UNSURE else Stand.UNKEPT
     if not _EDITIONS.isdisjoint(worst):
         return Stand.APART if level is Level.CRITICAL else Stand.BEHIND
     return Stand.ROOT if root_known.id in worst else Stand.OTHER
 
 
-def mesh_rows(meshes: Iterable[Mesh], findings: Iterable[Finding]) -> Iterator[Row]:
+def mesh_rows(meshes: Iterable[Mesh], findings: Iterable[Finding], now: datetime) -> Iterator[Row]:
     said = _Said(findings)
     for mesh in meshes:
-        known = bool(roots_now(mesh))
+        roots = roots_now(mesh)
         for copy in mesh.copies:
-            yield _judged(said.row(copy.ref.kind, copy.ref, copy), known=known)
+            yield _judged(said.row(copy.ref.kind, copy.ref, copy), copy, roots, now, Peer.EVERYONE)
         for hook in mesh.webhooks:
-            yield _judged(said.row("webhook", hook.ref, hook), known=known)
+            yield _judged(said.row("webhook", hook.ref, hook), hook, roots, now, Peer.OCTETS)
         for anchor in mesh.serving:
             yield said.row("serving certificate", anchor.ref)
     yield from said.rest()
 
 
-def _judged(row: Row, *, known: bool) -> Row:
-    """What could be held against nothing is not fine."""
-    if known or row.level is not Level.OK:
+def _judged(row: Row, copy: Copy, roots: tuple[Certificate, ...], now: datetime, peer: Peer) -> Row:
+    """What could be held against nothing is not fine, nor is what holds a root that is of no use any more."""
+    row = of_ended_root(row, ended(copy.certificates, roots, now, peer), copy.left_behind)
+    if roots or row.level is not Level.OK:
         return row
     return structs.replace(row, level=Level.UNKNOWN, detail="no root is known", stand=Stand.UNKNOWN)

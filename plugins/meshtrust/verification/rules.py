@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from meshtrust.certificates import Peer, refusal
 from meshtrust.checks import dates, lacks
-from meshtrust.durations import spoken
+from meshtrust.durations import by_minute, spoken
 from meshtrust.findings import Level, Problem, check
 from meshtrust.mesh import Sight
-from meshtrust.verification.holding import Case, Half
+from meshtrust.verification.holding import UNSURE, Case, Half
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +29,13 @@ def _problem(case: Case, detail: str, level: Level | None = None) -> Problem:
             holding.place,
             f"{detail}; {holding.unkept}",
             Level.WARNING,
-            hint="what nobody keeps current: delete it once no pod mounts it",
+            hint=_SEE_FIRST if holding.unkept == UNSURE else _UNKEPT,
         )
     return Problem(holding.place, detail, level)
+
+
+_UNKEPT = "what nobody keeps current: delete it once no pod mounts it"
+_SEE_FIRST = "with the right to list namespaces it is known whether Citadel makes it anew: do not delete it before"
 
 
 @check(
@@ -72,9 +76,9 @@ def root_held(case: Case, now: datetime) -> Iterator[Problem]:
     if holding.shows:
         yield _problem(case, f"{holding.shows}{_when(case, now)}")
         return
-    if ends := case.ends_first(now):
-        detail = f"holds another edition of the root that ends by {_minute(ends)}, before it moves by "
-        detail += f"{_minute(case.moves_by)}: in between it refuses everybody"
+    if case.moves_by and (ends := case.ends_first(now)):
+        detail = f"holds another edition of the root that ends by {ends:%Y-%m-%dT%H:%M}Z, before it moves by "
+        detail += f"{by_minute(case.moves_by)}: in between it refuses everybody"
         yield replace(_problem(case, detail, Level.CRITICAL), hint=_BEFORE_ITS_END)
         return
     for root in case.roots:
@@ -97,11 +101,7 @@ def _when(case: Case, now: datetime) -> str:
         return ""
     if case.moves_by < now:
         return f", overdue for {spoken(now - case.moves_by)}"
-    return f", moves by {_minute(case.moves_by)}"
-
-
-def _minute(moment: datetime | None) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M}Z" if moment else "never"
+    return f", moves by {by_minute(case.moves_by)}"
 
 
 @check(
@@ -118,20 +118,24 @@ def leaf_verifies(case: Case, now: datetime) -> Iterator[Problem]:
             "the Secret that it mounts would show it: let its namespace's Secrets be listed, and look again in a minute"
         )
         yield replace(_problem(case, holding.unproven, Level.UNKNOWN), hint=hint)
-    if holding.signer or case.signed is not False:
+    if holding.signer or case.signed is not False or case.blamed:
         return
     if case.once_signed:
         detail = "its leaf is of another root of the bundle, which the others still trust: not moved yet"
         yield _problem(case, f"{detail}{'' if not case.moved else _when(case, now)}", Level.WARNING)
         return
-    yield _problem(case, f"its leaf does not verify against the root that signs: {_why(case)}")
+    problem = _problem(case, f"its leaf does not verify against the root that signs: {_why(case)}")
+    yield replace(problem, hint=_FIRST_THE_CA) if case.unfit else problem
+
+
+_FIRST_THE_CA = "first mend the CA (root-known): a restart before that brings a leaf that does not verify either"
 
 
 def _why(case: Case) -> str:
     """Name the nearest miss: an issuer by its name, or that there is none."""
     chain = case.holding.chain
-    if not chain:
-        return "another CA signed it"
+    if case.leaf.lapsed or not chain:
+        return case.leaf.lapsed or "another CA signed it"
     for issuer in (*case.roots, *chain[1:]):
         if issuer.subject_bytes == chain[0].issuer_bytes or issuer.key_bytes == _signing_key(chain, case):
             why = refusal(chain[0], issuer, case.holding.peer)
@@ -156,11 +160,19 @@ def _issuer(leaf: Certificate) -> str:
 )
 def leaf_valid(case: Case, now: datetime) -> Iterator[Problem]:
     span, chain = case.holding.span, case.holding.chain
-    if chain and (fault := dates(chain[0], now)):
-        yield _problem(case, f"its leaf: {fault}")
-    elif span and not chain and not span.not_before <= now <= span.not_after:
-        since = f"expired {spoken(now - span.not_after)} ago" if now > span.not_after else "is not valid yet"
-        yield _problem(case, f"its leaf {since}")
+    said = ""
+    if chain:
+        said = f": {fault}" if (fault := dates(chain[0], now)) else ""
+    elif span and not span.not_before <= now <= span.not_after:
+        said = f" expired {spoken(now - span.not_after)} ago" if now > span.not_after else " is not valid yet"
+    if said:
+        problem = _problem(case, f"its leaf{said}")
+        yield replace(problem, hint=problem.hint or (_WITH_ITS_ROOT if case.ended(now) else ""))
+
+
+_WITH_ITS_ROOT = (
+    "its root is not valid either: first a root that is; then the next leaf comes, a restart before brings none"
+)
 
 
 @check(

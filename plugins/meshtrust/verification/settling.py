@@ -53,7 +53,7 @@ class Published:
 
     @property
     def references(self) -> Mapping[str, Reference]:
-        return {mesh.namespace: Reference.of(mesh) for mesh in self.meshes}
+        return {mesh.namespace: Reference.of(mesh, self.now) for mesh in self.meshes}
 
     @property
     def gaps(self) -> tuple[Gap, ...]:

@@ -12,10 +12,8 @@ from meshtrust.durations import spoken
 from meshtrust.errors import Unseen
 from meshtrust.findings import Level
 from meshtrust.mesh import (
-    Era,
     Gap,
     Hooks,
-    Instance,
     Look,
     Mesh,
     Sight,
@@ -26,21 +24,22 @@ from meshtrust.mesh import (
     read_hooks,
     read_places,
     read_workloads,
-    unserved,
 )
 from meshtrust.mesh.publishing import WEBHOOK_KINDS
 from meshtrust.objects import Ref
-from meshtrust.verification.holding import Case, Half, Holding, Reference, span_of
+from meshtrust.verification.holding import Case, Half, Holding, bundle_of, span_of
+from meshtrust.verification.keeping import NOT_SOUGHT, SEEK, Keepers, citadels_of, others_than
 from meshtrust.verification.places import instances_of, of_istiod, with_places
 from meshtrust.verification.rules import root_held
 from meshtrust.versions import ROTATOR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from datetime import datetime
 
     from meshtrust.source import Scope
-    from meshtrust.verification.tally import Tally
+    from meshtrust.verification.holding import Reference
+    from meshtrust.verification.tally import Row, Tally
 
 _RESYNC, _EACH = timedelta(seconds=60), timedelta(seconds=0.4)  # of Citadel: a look a minute, five requests a second
 
@@ -51,10 +50,14 @@ def with_published(look: Look, meshes: tuple[Mesh, ...], scope: Scope) -> tuple[
     hooks = Hooks() if scope.namespace else read_hooks(look)
     if hooks.foreign:
         look.remarks.append(f"{hooks.foreign} webhooks call a URL of the user's: not judged")
+    unsought = _unsought(meshes, hooks)
+    if not _narrowed(scope):
+        look.gaps += (_not_sought(home, hooks) for home in unsought)
+    hooks = replace(hooks, patched=tuple(hook for hook in hooks.patched if hook.home not in unsought))
     found = []
-    for mesh in with_places(look, meshes, scope):
+    for mesh in with_places(look, tuple(_without(mesh, unsought) for mesh in meshes), scope):
         mine = of_istiod(instances_of(mesh))
-        homes = () if scope.istio_namespace or scope.revision else tuple(one.namespace for one in meshes)
+        homes = () if _narrowed(scope) else tuple(one.namespace for one in meshes)
         rivals = tuple(instance for rival in mesh.rivals for instance in rival.instances)
         webhooks = tuple(hooks_of(mesh.namespace, homes, hooks, mine, rivals))
         if any(not publishes(i) for i in mine):
@@ -69,44 +72,74 @@ def with_published(look: Look, meshes: tuple[Mesh, ...], scope: Scope) -> tuple[
     return tuple(found)
 
 
+def _unsought(meshes: tuple[Mesh, ...], hooks: Hooks) -> tuple[str, ...]:
+    """The namespaces that webhooks call, where no control plane could be looked for: it may well run."""
+    searched = meshes[0].searched
+    if searched is None:
+        return ()
+    return tuple(sorted({hook.home for hook in hooks.patched}.difference(searched, (one.namespace for one in meshes))))
+
+
+def _not_sought(home: str, hooks: Hooks) -> Gap:
+    number = sum(hook.home == home for hook in hooks.patched)
+    what = f"{number} {'webhook calls' if number == 1 else 'webhooks call'} it"
+    return Gap(Ref("Namespace", "", home), Sight.WEBHOOKS, NOT_SOUGHT.format(what=what), SEEK.format(home=home))
+
+
+def _without(mesh: Mesh, homes: tuple[str, ...]) -> Mesh:
+    """Leave out the copies of control planes that could not be looked for: those at home, and of the same root."""
+    at_home = [copy for copy in mesh.copies if copy.ref.namespace in homes]
+    if not at_home:
+        return mesh
+    keys = {one.key_bytes for copy in at_home for one in copy.certificates}
+    keys -= {root.key_bytes for root in bundle_of(mesh)}
+    theirs = [copy for copy in mesh.copies if copy in at_home or keys & {one.key_bytes for one in copy.certificates}]
+    taken = mesh.taken.union(copy.ref.namespace for copy in theirs)
+    return replace(mesh, copies=tuple(copy for copy in mesh.copies if copy not in theirs), taken=taken)
+
+
 # Citadel's Secrets, one after the other.
 
 
 def judge_workloads(
     look: Look, meshes: tuple[Mesh, ...], scope: Scope, tally: Tally, now: datetime, deadline: float | None
 ) -> tuple[Ref, ...]:
-    """Judge each Secret of the meshes of Citadel, and name those that are missing.
+    """Judge each Secret of the meshes of Citadel, each against its own, and name those that are missing.
 
     What lies in a mesh of istiod is counted and said.
     """
-    references = [Reference.of(mesh) for mesh in meshes if citadels_of(mesh)]
-    if not references:
-        look.remarks += _leftovers(look, scope)
+    keepers = Keepers(meshes, now)
+    if not keepers.references:
+        look.remarks += () if others_than(meshes) else _leftovers(look, scope)
         return ()
-    citadels = tuple(citadel for mesh in meshes for citadel in citadels_of(mesh))
-    reasons = {place.name: unserved(place, citadels) for place in read_places(look, scope.namespace)}
+    before = len(look.gaps)
+    places = read_places(look, scope.namespace)
+    unsought = keepers.see(places, whole=len(look.gaps) == before)
+    look.gaps += () if _narrowed(scope) else unsought
     held: set[tuple[str, str]] = set()
+    rows: dict[str, list[Row]] = {home: [] for home in keepers.references}
+    before = len(look.gaps)
     for found in read_workloads(look, scope.namespace):
         held.add((found.ref.namespace, found.ref.name))
-        holding = _holding(found, reasons.get(found.ref.namespace, ""))
-        tally.take(Case.of(holding, _reference_for(holding, references)), now)
+        keeping = keepers.of(found.ref.namespace)
+        if not keeping.elsewhere and (reference := keepers.reference(keeping, found.roots)):
+            row = tally.take(Case.of(_holding(found, keeping.unkept), reference, now), now)
+            rows[reference.mesh.namespace].append(row)
         if deadline is not None and monotonic() >= deadline:
             look.gaps.append(Gap(Ref("Secret", "", ""), Sight.WORKLOADS, "not all were reached before --timeout"))
             return ()
-    _expect(tally, citadels, references, now)
-    return tuple(_missed(look, scope, reasons, held))
+    for home, reference in keepers.references.items():
+        _expect(tally, reference, rows[home], now)
+    unread = [gap.ref for gap in look.gaps[before:]]
+    if any(not ref.name for ref in unread):
+        return ()  # without a whole list nobody knows which are missing
+    held.update((ref.namespace, ref.name) for ref in unread)
+    return tuple(_missed(look, scope, keepers, held))
 
 
-def citadels_of(mesh: Mesh) -> tuple[Instance, ...]:
-    return tuple(instance for instance in instances_of(mesh) if instance.era is Era.CITADEL)
-
-
-def _reference_for(holding: Holding, references: list[Reference]) -> Reference:
-    if len(references) == 1:
-        return references[0]
-    keys = {root.key_bytes for root in holding.roots}
-    shared = (one for one in references if keys & {root.key_bytes for root in one.bundle})
-    return next(shared, references[0])
+def _narrowed(scope: Scope) -> bool:
+    """Whether control planes were named: then the others are left out."""
+    return bool(scope.istio_namespace or scope.revision)
 
 
 def _holding(found: WorkloadCertificate, unkept: str) -> Holding:
@@ -128,28 +161,29 @@ def _holding(found: WorkloadCertificate, unkept: str) -> Holding:
     )
 
 
-def _expect(tally: Tally, citadels: tuple[Instance, ...], references: list[Reference], now: datetime) -> None:
-    """Say by when Citadel has worked through a new root: a minute, then one Secret after the other.
+def _expect(tally: Tally, reference: Reference, secrets: list[Row], now: datetime) -> None:
+    """Say by when a Citadel has worked through a new root: a minute, then one Secret after the other.
 
     It counts from its start, or from the day of the root, whichever is later: nobody says when it read the root again.
     Releases without a rotator read their root at their start alone: what they have not moved by now, they never will.
     """
+    citadels = citadels_of(reference.mesh)
     if not any(citadel.version is None or citadel.version.has(ROTATOR) for citadel in citadels):
         return
-    secrets = [row for row in tally.rows.values() if row.half is Half.STORED]
     late = [row for row in secrets if root_held.id in row.checks and row.level is Level.WARNING and not row.moved]
     starts = [citadel.started for citadel in citadels if citadel.started]
-    written = [root.not_before for reference in references for root in reference.roots]
+    written = [root.not_before for root in reference.roots]
     begin = max((*starts, *written)) if starts else now
     by = begin + _RESYNC + _EACH * len(secrets)
     for row in late:
         tally.expect(row.place, by, f", overdue for {spoken(now - by)}" if by < now else "")
 
 
-def _missed(look: Look, scope: Scope, reasons: Mapping[str, str], held: set[tuple[str, str]]) -> Iterator[Ref]:
+def _missed(look: Look, scope: Scope, keepers: Keepers, held: set[tuple[str, str]]) -> Iterator[Ref]:
     for account in look.objects(Sight.ACCOUNTS, "ServiceAccount", namespace=scope.namespace):
         place, name = account.ref.namespace, f"{names.WORKLOAD_SECRET}{account.ref.name}"
-        if not reasons.get(place, "") and (place, name) not in held:
+        keeping = keepers.of(place)
+        if not (keeping.unkept or keeping.elsewhere) and (place, name) not in held:
             yield Ref("Secret", place, name)
 
 

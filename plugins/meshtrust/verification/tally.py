@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, structs
 
 from meshtrust.findings import Check, Finding, Level, Problem
-from meshtrust.verification.holding import Half
-from meshtrust.verification.rules import LIVE_CHECKS, SECRET_CHECKS, leaf_accepted, leaf_verifies, root_held
+from meshtrust.verification.holding import UNSURE, Half
+from meshtrust.verification.published import root_known
+from meshtrust.verification.rules import (
+    LIVE_CHECKS,
+    SECRET_CHECKS,
+    leaf_accepted,
+    leaf_renewed,
+    leaf_valid,
+    leaf_verifies,
+    root_held,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,7 +29,7 @@ if TYPE_CHECKING:
     from meshtrust.certificates import Certificate
     from meshtrust.mesh import Gap
     from meshtrust.objects import Ref
-    from meshtrust.verification.holding import Case
+    from meshtrust.verification.holding import Case, Vouched
     from meshtrust.verification.pairs import Pairs
 
 
@@ -37,7 +46,7 @@ class Stand(StrEnum):
     BEHIND = "behind"
     MISSING = "missing"
     UNKEPT = "unkept"  # nobody keeps it current
-    ROOT = "root"  # it is the root that signs itself
+    ROOT = "root"  # it is the root that signs itself, or holds it, and that is not valid: said once, of the root
     OTHER = "other"
 
 
@@ -61,6 +70,7 @@ class Row(Struct, frozen=True):
     signer: str = ""
     stand: Stand = Stand.FINE
     lasts: bool = False  # no time brings what could not be seen
+    not_before: datetime | None = None  # of its leaf: when a Secret of Citadel's was written
 
 
 class Tally:
@@ -72,21 +82,21 @@ class Tally:
     def __init__(self) -> None:
         self.rows: dict[Ref, Row] = {}
         self.roots: set[Certificate] = set()  # all that Secrets hold
-        self.leaves: dict[int, bool | None] = {}  # of Secrets, by serial: whether each verifies
+        self.leaves: dict[int, Vouched] = {}  # of Secrets, by serial: whether each verifies
         self._gaps: dict[Ref, Gap] = {}
         self._problems: dict[str, dict[Ref, Problem]] = {one.id: {} for checks in _ASKED.values() for one in checks}
         self._parts: dict[Ref, list[Ref]] = {}  # by pod: a ztunnel's identities
 
     def take(self, case: Case, now: datetime) -> Row:
-        found = [(one, problem) for one in _ASKED[case.holding.half] for problem in one.rule(case, now)]
+        found = _found(case, now)
         row = _row(case, found, now)
         self.add(row)
         if row.half is Half.STORED and case.holding.chain:
             self.roots.update(case.holding.roots)
-            self.leaves[case.holding.chain[0].serial] = case.signed
+            self.leaves[case.holding.chain[0].serial] = case.leaf
         if found:
             worst, problem = max(found, key=lambda one: _level(*one))
-            self._problems[worst.id][row.place] = replace(problem, detail=row.detail, level=row.level)
+            self._problems[worst.id][row.place] = replace(problem, detail=row.detail, level=_level(worst, problem))
         return row
 
     def miss(self, row: Row, gap: Gap) -> None:
@@ -139,7 +149,7 @@ class Tally:
         """Say what only shows when everybody has been seen: who refuses whose leaf."""
         for place, detail in pairs.refused():
             known = self.rows[place]
-            if known.level is Level.CRITICAL:
+            if known.level is Level.CRITICAL and known.stand is not Stand.ROOT:
                 continue  # what is said of it already says why
             text = f"{known.detail}; {detail}" if known.detail else detail
             self.rows[place] = structs.replace(
@@ -165,6 +175,15 @@ class Tally:
             yield Finding(one, max(levels, default=Level.OK), tuple(worst_first), missed)
 
 
+def level_of(case: Case, now: datetime) -> Level:
+    """How bad what is true of it is."""
+    return _row(case, _found(case, now), now).level
+
+
+def _found(case: Case, now: datetime) -> list[tuple[Check, Problem]]:
+    return [(one, problem) for one in _ASKED[case.holding.half] for problem in one.rule(case, now)]
+
+
 def _level(check: Check, problem: Problem) -> Level:
     return check.level if problem.level is None else problem.level
 
@@ -175,23 +194,43 @@ def _row(case: Case, found: list[tuple[Check, Problem]], now: datetime) -> Row:
     if holding.signer:
         details.append(f"signed for by {holding.signer}: judged by its dates")
     level = max((_level(*one) for one in found), default=Level.OK if case.roots else Level.UNKNOWN)
-    return Row(
+    row = Row(
         half=holding.half,
         kind=holding.kind,
         place=holding.place,
         trusts=fingerprints(holding.roots) if holding.roots else None,
         signed=case.signed,
         not_after=holding.span.not_after if holding.span else None,
+        not_before=holding.span.not_before if holding.span else None,
         moves_by=case.moves_by,
         level=level,
         detail="; ".join(dict.fromkeys(details)),
         checks=tuple(dict.fromkeys(one.id for one, _ in found)),
         identity=holding.identity,
         owner=holding.owner,
-        mends=holding.mends,
-        moved=bool(holding.signer or holding.unkept or (case.moved and case.signed is not False)),
+        mends=case.mends(now),
+        # Where the CA is no good, no time brings a better leaf.
+        moved=bool(holding.signer or holding.unkept or (case.moved and (case.signed is not False or case.unfit))),
         signer=holding.signer,
         stand=_stand(case, {one.id for one, problem in found if _level(one, problem) is level}, level, now),
+    )
+    return of_ended_root(row, case.ended(now) or ("" if holding.signer else case.blamed), holding.unkept)
+
+
+_ENDING_WITH_IT = {leaf_valid.id, leaf_renewed.id}
+
+
+def of_ended_root(row: Row, fault: str, unkept: str) -> Row:
+    """The row of a holder, which is no better than its root, or its CA; the finding is that of the root alone."""
+    if not fault:
+        return row
+    level = Level.WARNING if unkept else root_known.level
+    return structs.replace(
+        row,
+        level=max(level, row.level),
+        detail="; ".join(one for one in dict.fromkeys((row.detail, fault, unkept)) if one),
+        checks=(*row.checks, root_known.id),
+        stand=Stand.ROOT if level > row.level or _ENDING_WITH_IT.issuperset(row.checks) else row.stand,
     )
 
 
@@ -202,7 +241,7 @@ def _stand(case: Case, worst: set[str], level: Level, now: datetime) -> Stand:
     if level is Level.UNKNOWN:
         return Stand.UNKNOWN
     if case.holding.unkept:
-        return Stand.UNKEPT
+        return Stand.OTHER if case.holding.unkept == UNSURE else Stand.UNKEPT
     if level is Level.WARNING and (root_held.id in worst or (leaf_verifies.id in worst and case.once_signed)):
         return Stand.BEHIND
     if root_held.id not in worst:

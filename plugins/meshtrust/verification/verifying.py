@@ -13,13 +13,14 @@ from meshtrust.mesh import Gap, Look, Proxy, Sight
 from meshtrust.objects import Ref
 from meshtrust.verification.fleet import Targets, absent, of_scope, read_fleet
 from meshtrust.verification.holding import Half
+from meshtrust.verification.keeping import citadels_of
 from meshtrust.verification.live import Looking, Register
 from meshtrust.verification.pairs import Pairs
 from meshtrust.verification.published import MESH_CHECKS, named_once
 from meshtrust.verification.rows import mesh_rows
 from meshtrust.verification.rules import LIVE_CHECKS, SECRET_CHECKS, leaf_verifies
 from meshtrust.verification.settling import Published
-from meshtrust.verification.stored import citadels_of, judge_workloads
+from meshtrust.verification.stored import judge_workloads
 from meshtrust.verification.tally import Row, Tally
 from meshtrust.verification.waiting import Ground, wait, wait_for_workloads
 
@@ -48,7 +49,10 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was found. `roots` are those that sign now; `interrupted` is what Ctrl-C left."""
+    """What was found.
+
+    `roots` are those that sign now, `unfit` says what is wrong with CAs; `interrupted` is what Ctrl-C left.
+    """
 
     rows: tuple[Row, ...]
     findings: tuple[Finding, ...]
@@ -57,6 +61,7 @@ class Verified:
     remarks: tuple[str, ...]
     not_asked: tuple[str, ...]
     interrupted: bool
+    unfit: tuple[str, ...]
 
 
 def verify(reading: Reading, wish: Wish) -> Verified:
@@ -76,6 +81,7 @@ class _Verifying:
         self._published = Published(source, reading.scope, reading.now)
         self._look, self._workloads, self._listing = Look(source), Look(source), Look(source)
         self._lost: dict[Half, tuple[Gap, ...]] = {}  # what a later look could not see: what was seen before stands
+        self._left = {half for half, asked in ((Half.STORED, wish.stored), (Half.LIVE, wish.live)) if asked}
         self._missing: tuple[Ref, ...] = ()
         self._tally, self._pairs = Tally(), Pairs()
         self._chosen: tuple[Proxy, ...] | None = None
@@ -89,9 +95,11 @@ class _Verifying:
             began = monotonic()
             self._judge_workloads()
             self._await_workloads(monotonic() - began)
+            self._left.discard(Half.STORED)
             number = self._published.number
             if self._wish.live:
                 self._judge_live()
+            self._left.discard(Half.LIVE)
             if number != self._published.number and self._seconds_left() and self._citadels():
                 self._judge_workloads_again()
         except KeyboardInterrupt:
@@ -181,6 +189,7 @@ class _Verifying:
             pairs=self._pairs,
             concurrency=self._wish.concurrency,
             progress=self._reading.progress,
+            searched=published.meshes[0].searched,
             namespace=self._scope.namespace,
         )
         began = monotonic()
@@ -251,8 +260,12 @@ class _Verifying:
                 self._look.remarks.append(why)
 
     def _cut_short(self, why: str) -> None:
-        sights = ((Sight.WORKLOADS, self._wish.stored), (Sight.MEMORY, self._wish.live))
-        self._look.gaps += [Gap(Ref("Run", "", "istio-certverify"), sight, why) for sight, asked in sights if asked]
+        """What is left of the run was not seen; a half that was seen whole stands."""
+        namespace = self._scope.namespace
+        if Half.STORED in self._left:
+            self._look.gaps.append(Gap(Ref("Secret", namespace, "*"), Sight.WORKLOADS, why))
+        if Half.LIVE in self._left:
+            self._look.gaps.append(Gap(Ref("Pod", namespace, "*"), Sight.MEMORY, why))
 
     def _verified(self, *, interrupted: bool) -> Verified:
         published, wish = self._published, self._wish
@@ -268,7 +281,7 @@ class _Verifying:
         holding_checks = self._holding_checks()
         gaps = tuple(gap for mesh in everything for gap in mesh.gaps)
         findings = (*named_once(on_meshes), *self._tally.findings(gaps, holding_checks))
-        rows = (*(mesh_rows(meshes, on_meshes) if wish.stored else ()), *self._tally.rows.values())
+        rows = (*(mesh_rows(meshes, on_meshes, published.now) if wish.stored else ()), *self._tally.rows.values())
         return Verified(
             rows,
             findings,
@@ -280,6 +293,7 @@ class _Verifying:
             ),
             not_asked=(*not_asked(everything, mesh_checks), *self._left_out(mesh_checks, holding_checks)),
             interrupted=interrupted,
+            unfit=tuple(ca.fault for reference in published.references.values() for ca in reference.unfit),
         )
 
     def _holding_checks(self) -> tuple[Check, ...]:
@@ -301,5 +315,8 @@ class _Verifying:
 
 
 def _roots(references: Mapping[str, Reference]) -> dict[str, tuple[object, ...]]:
-    """By the namespace of the control plane: those that sign, and all that are trusted."""
-    return {home: (one.roots, one.signing, frozenset(one.bundle)) for home, one in references.items()}
+    """By the namespace of the control plane: those that sign, all that are trusted, and which CAs are no good."""
+    return {
+        home: (one.roots, one.signing, frozenset(one.bundle), tuple(ca.signer for ca in one.unfit))
+        for home, one in references.items()
+    }
