@@ -102,8 +102,9 @@ def test_each_of_two_meshes_is_judged_alone_by_its_name_and_none_by_a_wrong_one(
 
 
 def test_a_namespace_without_its_copy_is_called_out_when_it_is_asked_for() -> None:
-    with serve(HEALTHY) as server:
-        assert levels(live(server, namespace="bnak")) == {"copies-agree": "warning"}
+    with serve(replace(HEALTHY, namespaces=(Namespace("bank"), Namespace("bare", publishes=())))) as server:
+        assert levels(live(server, namespace="bare")) == {"copies-agree": "warning"}
+        assert levels(live(server, namespace="bnak")) == dict.fromkeys(("copies-agree", "ca-loaded"), "unknown")
         assert levels(live(server, namespace="bank")) == {}
 
 

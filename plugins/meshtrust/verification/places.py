@@ -46,9 +46,8 @@ def with_places(look: Look, meshes: tuple[Mesh, ...], scope: Scope) -> tuple[Mes
     places = read_places(look, scope.namespace)
     whole = len(look.gaps) == before
     if scope.namespace and not places and whole and look.source.holds("Namespace"):
-        why = f"no namespace {scope.namespace}"
-        look.gaps.append(Gap(Ref("Namespace", "", scope.namespace), Sight.NAMESPACES, why))
-        meshes = tuple(replace(mesh, asked="") for mesh in meshes)
+        gap = Gap(Ref("Namespace", "", scope.namespace), Sight.COPIES, f"no namespace {scope.namespace}")
+        meshes = tuple(replace(mesh, asked="", gaps=(*mesh.gaps, gap)) for mesh in meshes)
     return tuple(_placed(look, mesh, places, whole=whole) for mesh in meshes)
 
 
