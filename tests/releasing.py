@@ -34,30 +34,40 @@ _INPUTS = (
 def built(cache: pytest.Cache) -> Path:
     """What `build/release` makes of this tree as it is."""
     folder = cache.mkdir("dist")
-    with folder.with_suffix(".lock").open("w") as lock:
-        flock(lock, LOCK_EX)  # two that test may want it at the same time
-        if not _is_made(folder):
-            made_from = _made_from()
+    with _making(folder) as made_from:
+        if made_from:
             release(ROOT, "--output", str(folder))
-            (folder / "made-from").write_text(made_from)
     return folder
 
 
 def released(cache: pytest.Cache) -> Path:
     """A clone in another folder in which `build/release VERSION` has run: archives are in dist, manifests in krew."""
     clone = cache.mkdir("released") / "a clone"
-    if not _is_made(clone.parent):
-        made_from = _made_from()
-        shutil.rmtree(clone, ignore_errors=True)
-        for path in inputs():
-            target = clone / path.relative_to(ROOT)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, target)
-        (clone / ".gitignore").write_text("/dist/\n__pycache__/\n")
-        commit_all(clone)
-        release(clone, __version__, "--max-glibc", "99.0")
-        (clone.parent / "made-from").write_text(made_from)
+    with _making(clone.parent) as made_from:
+        if made_from:
+            shutil.rmtree(clone, ignore_errors=True)
+            for path in inputs():
+                target = clone / path.relative_to(ROOT)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, target)
+            (clone / ".gitignore").write_text("/dist/\n__pycache__/\n")
+            commit_all(clone)
+            release(clone, __version__, "--max-glibc", "99.0")
     return clone
+
+
+@contextmanager
+def _making(folder: Path) -> Iterator[str]:
+    """Say from what a folder is to be made, or nothing where it is; two that test may want it at the same time."""
+    with folder.with_suffix(".lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        made_from = _made_from()
+        stamp = folder / "made-from"
+        if stamp.exists() and stamp.read_text() == made_from:
+            yield ""
+        else:
+            yield made_from
+            stamp.write_text(made_from)
 
 
 def release(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -106,11 +116,6 @@ def served(folder: Path) -> Iterator[str]:
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_said: object) -> None:
         """Say nothing of each request."""
-
-
-def _is_made(folder: Path) -> bool:
-    stamp = folder / "made-from"
-    return stamp.exists() and stamp.read_text() == _made_from()
 
 
 def _made_from() -> str:
